@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "help.h"
+#include "output.h"
+
+static int command_schema(const struct command *command, const struct settings *settings)
+{
+	const struct memheap_report_shape *const *shapes = memheap_report_shapes();
+	const char *name = settings->argument_count ? settings->arguments[0] : "analyze";
+	struct memheap_error *error;
+	struct output output;
+
+	(void)command;
+	while (*shapes && strcmp((*shapes)->name, name))
+		shapes++;
+	if (!*shapes) {
+		fprintf(stderr, "memheap: there is no schema for '%s'; there is one for", name);
+		for (shapes = memheap_report_shapes(); *shapes; shapes++)
+			fprintf(stderr, " %s", (*shapes)->name);
+		putc('\n', stderr);
+		return MEMHEAP_USAGE;
+	}
+	error = output_open(&output, settings->output);
+	if (!error) {
+		format_write_schema(*shapes, output.file);
+		error = output_commit(&output);
+	}
+	output_discard(&output);
+	return error ? command_fail(error) : MEMHEAP_DONE;
+}
+
+static int command_help(const struct command *command, const struct settings *settings)
+{
+	const char *name = settings->argument_count ? settings->arguments[0] : NULL;
+	const struct command *about = name ? command_find(name) : NULL;
+
+	(void)command;
+	if (!name) {
+		help_overview(stdout);
+	} else if (!strcmp(name, "man")) {
+		help_man(stdout);
+	} else if (about) {
+		help_command(about, stdout);
+	} else {
+		fprintf(stderr, "memheap: there is no command '%s' (see memheap help)\n", name);
+		return MEMHEAP_USAGE;
+	}
+	return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+}
+
+static const struct command analyze = {
+	.name = "analyze",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_ANALYZE,
+	.summary = "where the memory went, on one screen; as JSON: everything",
+	.description = "Tells what the process was, whether the core can be trusted, where every "
+		       "byte of its memory went, which types of objects it held, and what to look "
+		       "at next. With --format json one document holds all tables.",
+	.examples = "  memheap analyze core.1234\n"
+		    "  memheap analyze core.1234 --format json | jq '.types[:10]'\n"
+		    "  memheap analyze core.1234 --format csv --table memory\n",
+	.run = command_report,
+};
+
+static const struct command info = {
+	.name = "info",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_INFO,
+	.summary = "what this core is: program, Python, signal, threads, modules",
+	.description = "Answers from the core's notes, without walking the heap: which program it "
+		       "was, which Python and how we know, why it died, its threads, its segments, "
+		       "the ELF files it had mapped and whether they are on this machine, and how "
+		       "complete the core is.",
+	.examples = "  memheap info core.1234\n"
+		    "  memheap info core.1234 --sysroot /mnt/image\n",
+	.run = command_report,
+};
+
+static const struct command types = {
+	.name = "types",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_TYPES,
+	.summary = "live objects by type",
+	.description = "Counts the live objects of each type: how many, what sys.getsizeof() would "
+		       "say of them, and what they and their buffers really occupy.",
+	.examples = "  memheap types core.1234 --sort objects --limit 20\n"
+		    "  memheap types core.1234 --type 'myapp.*' --format csv\n",
+	.run = command_report,
+};
+
+static const struct command arenas = {
+	.name = "arenas",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_ARENAS,
+	.summary = "pymalloc's arenas: a map, size classes, fragmentation",
+	.description = "Draws a map of pymalloc's arenas, prints the size-class table that "
+		       "sys._debugmallocstats() would print, and tells how much memory is only "
+		       "fragmentation.",
+	.examples = "  memheap arenas core.1234\n"
+		    "  memheap arenas core.1234 --format csv --table pymalloc.size_classes\n",
+	.run = command_report,
+};
+
+static const struct command regions = {
+	.name = "regions",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_REGIONS,
+	.summary = "the address space, stretch by stretch",
+	.description = "Lists the address space in stretches of one use: arenas, malloc's heaps, "
+		       "stacks, the data and code of modules, mapped files, what is missing.",
+	.examples = "  memheap regions core.1234 --sort bytes --limit 20\n"
+		    "  memheap regions core.1234 --region 'missing*'\n",
+	.run = command_report,
+};
+
+static const struct command gc = {
+	.name = "gc",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_GC,
+	.summary = "the garbage collector: generations, thresholds, statistics",
+	.description = "Tells the garbage collector's state as the functions of module gc would: "
+		       "generations with their counts, thresholds and statistics, tracked and "
+		       "untracked objects, frozen objects.",
+	.examples = "  memheap gc core.1234\n",
+	.run = command_report,
+};
+
+static const struct command objects = {
+	.name = "objects",
+	.arguments = "CORE",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_OBJECTS,
+	.summary = "live objects, one by one",
+	.description = "Lists live objects with their type, sizes, refcount and region; by address "
+		       "unless sorted. As jsonl or csv they are streamed.",
+	.examples = "  memheap objects core.1234 --type dict --sort occupied_bytes --limit 20\n"
+		    "  memheap objects core.1234 --min-size 1M\n"
+		    "  memheap objects core.1234 --format jsonl -o objects.jsonl\n",
+	.run = command_report,
+};
+
+static const struct command object = {
+	.name = "object",
+	.arguments = "CORE ADDRESS",
+	.arguments_min = 2,
+	.arguments_max = 2,
+	.bit = COMMAND_OBJECT,
+	.summary = "what is at or around an address",
+	.description = "Tells what is at an address (hexadecimal): the block and its state, the "
+		       "object, the owner of a buffer, the neighbours, and the block word by word "
+		       "with the fields that are known.",
+	.examples = "  memheap object core.1234 0x7f2d3c0a1b40\n",
+	.run = command_report,
+};
+
+static const struct command schema = {
+	.name = "schema",
+	.arguments = "[COMMAND]",
+	.arguments_min = 0,
+	.arguments_max = 1,
+	.bit = COMMAND_SCHEMA,
+	.summary = "the JSON Schema of a command's JSON form",
+	.description = "Prints the JSON Schema (draft 2020-12) of the JSON form of COMMAND "
+		       "(analyze when none is given), with what each column means.",
+	.examples = "  memheap schema analyze\n",
+	.run = command_schema,
+};
+
+static const struct command completion = {
+	.name = "completion",
+	.arguments = "bash|zsh|fish",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_COMPLETION,
+	.summary = "completions for a shell",
+	.description = "Prints completions for bash, zsh or fish. The installed program brings "
+		       "them along; for a copy of it: source <(memheap completion bash).",
+	.examples = NULL,
+	.run = command_completion,
+};
+
+static const struct command help = {
+	.name = "help",
+	.arguments = "[COMMAND]",
+	.arguments_min = 0,
+	.arguments_max = 1,
+	.bit = COMMAND_HELP,
+	.summary = "help about a command",
+	.description = "Prints help about COMMAND, or an overview.",
+	.examples = NULL,
+	.run = command_help,
+};
+
+const struct command *const commands[] = {
+	&analyze, &info,   &types,  &arenas,     &regions, &gc,
+	&objects, &object, &schema, &completion, &help,    NULL,
+};
+
+const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; commands[i]; i++) {
+		if (!strcmp(commands[i]->name, name))
+			return commands[i];
+	}
+	return NULL;
+}
+
+/* How many characters must be changed, put in or left out to make `b` of `a`. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[32], length = strlen(b);
+
+	if (length >= 32 || strlen(a) >= 32)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= length; j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= length; j++) {
+			size_t change = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			row[j] = row[j] + 1 < change ? row[j] + 1 : change;
+			row[j] = row[j - 1] + 1 < row[j] ? row[j - 1] + 1 : row[j];
+		}
+	}
+	return row[length];
+}
+
+const struct command *command_guess(const char *name)
+{
+	const struct command *best = NULL;
+	size_t least = 3;
+
+	for (size_t i = 0; commands[i]; i++) {
+		size_t changes = distance(name, commands[i]->name);
+
+		if (changes < least) {
+			least = changes;
+			best = commands[i];
+		}
+	}
+	return best;
+}
+
+int command_fail(struct memheap_error *error)
+{
+	int status = error->status;
+
+	fprintf(stderr, "memheap: %s\n", error->message);
+	if (error->hint)
+		fprintf(stderr, "  hint: %s\n", error->hint);
+	memheap_error_destroy(error);
+	return status;
+}

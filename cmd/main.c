@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <libsmartcols.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "help.h"
+
+static int print_version(void)
+{
+	const char *smartcols;
+
+	scols_get_library_version(&smartcols);
+	printf("memheap %s (%s, jansson %s, libsmartcols %s)\n", memheap_version(),
+	       memheap_library_versions(), jansson_version_str(), smartcols);
+	return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+}
+
+static int unknown_command(const char *name)
+{
+	const struct command *guess = command_guess(name);
+
+	fprintf(stderr, "memheap: there is no command '%s'", name);
+	if (guess)
+		fprintf(stderr, "; did you mean '%s'?\n", guess->name);
+	else if (!access(name, R_OK))
+		fprintf(stderr, "; try: memheap analyze %s\n", name);
+	else
+		fputs(" (see memheap help)\n", stderr);
+	return MEMHEAP_USAGE;
+}
+
+static int wrong_arguments(const struct command *command, const struct settings *settings)
+{
+	if (settings->argument_count < command->arguments_min)
+		fprintf(stderr, "memheap: %s needs %s", command->name, command->arguments);
+	else
+		fprintf(stderr, "memheap: %s takes %s, not '%s' too", command->name,
+			*command->arguments ? command->arguments : "no arguments",
+			settings->arguments[command->arguments_max]);
+	fprintf(stderr, " (see memheap help %s)\n", command->name);
+	return MEMHEAP_USAGE;
+}
+
+static int run_command(const char *name, int argc, char **argv)
+{
+	const struct command *command = command_find(name);
+	struct settings settings = { .format = format_find("table") };
+
+	if (!command)
+		return unknown_command(name);
+	if (!options_parse(&settings, command, argc, argv))
+		return MEMHEAP_USAGE;
+	if (settings.help) {
+		help_command(command, stdout);
+		return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+	}
+	if (settings.version)
+		return print_version();
+	if (settings.argument_count < command->arguments_min ||
+	    settings.argument_count > command->arguments_max)
+		return wrong_arguments(command, &settings);
+	return command->run(command, &settings);
+}
+
+/* The mapped core was cut short while it was read. */
+static void file_changed(int signal)
+{
+	static const char message[] = "memheap: a file changed while it was read\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, message, sizeof(message) - 1) < 0)
+		_exit(MEMHEAP_FAILED);
+	_exit(MEMHEAP_FAILED);
+}
+
+static void interrupted(int signal)
+{
+	(void)signal;
+	_exit(MEMHEAP_INTERRUPTED);
+}
+
+int main(int argc, char **argv)
+{
+	struct settings settings = { .format = format_find("table") };
+
+	signal(SIGBUS, file_changed);
+	signal(SIGINT, interrupted);
+	if (!options_parse(&settings, NULL, argc, argv))
+		return MEMHEAP_USAGE;
+	if (settings.version)
+		return print_version();
+	if (settings.help) {
+		help_overview(stdout);
+		return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+	}
+	if (!settings.argument_count) {
+		help_overview(stderr);
+		return MEMHEAP_USAGE;
+	}
+	return run_command(settings.arguments[0], (int)settings.argument_count,
+			   (char **)settings.arguments);
+}

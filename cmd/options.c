@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+
+#define OPTIONS_MAX 64
+
+const struct option_row option_rows[] = {
+	{ OPTION_FORMAT, "format", 'f', ARGUMENT_CHOICE, "FORMAT", "table|json|jsonl|csv",
+	  COMMANDS_REPORT,
+	  "How to print: table (for people), json (one document), jsonl (one object a line, for "
+	  "each row of one table), csv (one table). Default: table" },
+	{ OPTION_OUTPUT, "output", 'o', ARGUMENT_FILE, "FILE", NULL,
+	  COMMANDS_REPORT | COMMAND_SCHEMA | COMMAND_COMPLETION,
+	  "Write to FILE, which is replaced when all is written" },
+	{ OPTION_TABLE, "table", 0, ARGUMENT_WORD, "TABLE", NULL, COMMANDS_REPORT,
+	  "The table that csv and jsonl print, by its key in the JSON form; default: the main "
+	  "one" },
+	{ OPTION_SORT, "sort", 's', ARGUMENT_WORD, "COLUMN", NULL, COMMANDS_REPORT,
+	  "Sort the main table by COLUMN, by its key in the JSON form, largest first" },
+	{ OPTION_ASCENDING, "ascending", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	  "Sort smallest first" },
+	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT,
+	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types and "
+	  "objects as a table" },
+	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL, COMMAND_TYPES | COMMAND_OBJECTS,
+	  "Only types whose name matches the shell pattern GLOB: 'dict', 'myapp.*'" },
+	{ OPTION_REGION, "region", 'r', ARGUMENT_WORD, "GLOB", NULL,
+	  COMMAND_REGIONS | COMMAND_OBJECTS,
+	  "Only regions whose name matches GLOB: 'pymalloc arena', 'malloc*'" },
+	{ OPTION_MIN_SIZE, "min-size", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_OBJECTS,
+	  "Only objects that occupy at least SIZE bytes (k, M, G: binary multiples)" },
+	{ OPTION_MAX_SIZE, "max-size", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_OBJECTS,
+	  "Only objects that occupy at most SIZE bytes" },
+	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS | COMMAND_OBJECT,
+	  "Show values: the characters of strings, numbers, raw bytes. They may be secret" },
+	{ OPTION_BYTES, "bytes", 'b', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	  "Exact bytes in tables in place of KiB, MiB, GiB" },
+	{ OPTION_COLOR, "color", 0, ARGUMENT_CHOICE, "WHEN", "auto|always|never", COMMANDS_REPORT,
+	  "Colours: auto (on a terminal, unless NO_COLOR is set), always, never" },
+	{ OPTION_SYSROOT, "sysroot", 0, ARGUMENT_DIRECTORY, "DIR", NULL, COMMANDS_REPORT,
+	  "Look for the target's files below DIR too: an unpacked image" },
+	{ OPTION_EXE, "exe", 0, ARGUMENT_FILE, "FILE", NULL, COMMANDS_REPORT,
+	  "The target's program file" },
+	{ OPTION_LIB_PATH, "lib-path", 0, ARGUMENT_DIRECTORY, "DIR", NULL, COMMANDS_REPORT,
+	  "Look for the target's libraries in DIR too; may be given more than once" },
+	{ OPTION_FORCE_MODULES, "force-modules", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	  "Use files on disk although their build id is not the core's" },
+	{ OPTION_LAYOUT, "layout", 0, ARGUMENT_CHOICE, "WHICH", "auto|dwarf|table", COMMANDS_REPORT,
+	  "Where offsets of CPython's structures come from: auto (the target's own and the "
+	  "built-in tables, checked against debug information), dwarf, table" },
+	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT,
+	  "Work with N threads; default: one for each processor" },
+	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	  "No progress on the terminal" },
+	{ OPTION_HELP, "help", 'h', ARGUMENT_NONE, NULL, NULL, COMMANDS_ALL, "Print this help" },
+	{ OPTION_VERSION, "version", 'V', ARGUMENT_NONE, NULL, NULL, COMMANDS_ALL,
+	  "Print the version, and those of the libraries" },
+};
+
+const size_t option_row_count = sizeof(option_rows) / sizeof(option_rows[0]);
+
+bool option_applies(const struct option_row *row, const struct command *command)
+{
+	if (!command)
+		return row->id == OPTION_HELP || row->id == OPTION_VERSION;
+	return row->commands & command->bit;
+}
+
+static const struct option_row *find_row(int id)
+{
+	for (size_t i = 0; i < option_row_count; i++) {
+		if ((int)option_rows[i].id == id || (id && option_rows[i].letter == id))
+			return &option_rows[i];
+	}
+	return NULL;
+}
+
+static bool complain(const struct option_row *row, const char *value, const char *wanted)
+{
+	fprintf(stderr, "memheap: --%s takes %s, not '%s'\n", row->name, wanted, value);
+	return false;
+}
+
+/* A number of bytes, with an optional binary suffix. */
+static bool parse_size(const char *text, uint64_t *ret)
+{
+	static const char suffixes[] = "kMGT";
+	char *end;
+	double value;
+
+	errno = 0;
+	value = strtod(text, &end);
+	if (end == text || errno || !(value >= 0) || value > 1e18)
+		return false;
+	if (*end) {
+		char letter = *end == 'K' ? 'k' : *end;
+		const char *suffix = strchr(suffixes, letter);
+
+		if (!suffix || (end[1] && strcmp(end + 1, "B") && strcmp(end + 1, "iB")))
+			return false;
+		for (long i = 0; i <= suffix - suffixes; i++)
+			value *= 1024;
+	}
+	*ret = (uint64_t)value;
+	return value <= 1e18;
+}
+
+static bool parse_count(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return end != text && !*end && !errno && *text != '-';
+}
+
+static bool is_choice(const struct option_row *row, const char *value)
+{
+	size_t length = strlen(value);
+
+	for (const char *at = row->choices; at; at = strchr(at, '|')) {
+		at += *at == '|';
+		if (!strncmp(at, value, length) && (at[length] == '|' || !at[length]))
+			return length;
+	}
+	return false;
+}
+
+static bool add_library_path(struct settings *settings, const char *path)
+{
+	if (settings->options.library_path_count == LIB_PATHS_MAX) {
+		fprintf(stderr, "memheap: --lib-path may be given %d times\n", LIB_PATHS_MAX);
+		return false;
+	}
+	settings->library_paths[settings->options.library_path_count++] = path;
+	settings->options.library_paths = settings->library_paths;
+	return true;
+}
+
+static bool set_threads(struct settings *settings, const struct option_row *row, const char *value)
+{
+	uint64_t count;
+
+	if (!parse_count(value, &count) || !count || count > 1024)
+		return complain(row, value, "a number from 1 to 1024");
+	settings->options.threads = (unsigned)count;
+	return true;
+}
+
+static enum memheap_layout_source layout_of(const char *value)
+{
+	return !strcmp(value, "dwarf")   ? MEMHEAP_LAYOUT_DWARF
+	       : !strcmp(value, "table") ? MEMHEAP_LAYOUT_TABLE
+					 : MEMHEAP_LAYOUT_AUTO;
+}
+
+/* Options about what is in the report. */
+static bool set_query(struct settings *settings, const struct option_row *row, const char *value)
+{
+	struct memheap_query *query = &settings->query;
+
+	switch (row->id) {
+	case OPTION_SORT:
+		query->sort = value;
+		return true;
+	case OPTION_ASCENDING:
+		query->ascending = true;
+		return true;
+	case OPTION_LIMIT:
+		settings->limit_given = true;
+		return parse_count(value, &query->limit) || complain(row, value, "a number");
+	case OPTION_TYPE:
+		query->type = value;
+		return true;
+	case OPTION_REGION:
+		query->region = value;
+		return true;
+	case OPTION_MIN_SIZE:
+		return parse_size(value, &query->min_bytes) ||
+		       complain(row, value, "a size such as 512, 64k or 1.5G");
+	case OPTION_MAX_SIZE:
+		return parse_size(value, &query->max_bytes) ||
+		       complain(row, value, "a size such as 512, 64k or 1.5G");
+	default:
+		query->values = true;
+		return true;
+	}
+}
+
+/* Options about the target, and how to print. */
+static bool set_option(struct settings *settings, const struct option_row *row, const char *value)
+{
+	if (row->kind == ARGUMENT_CHOICE && !is_choice(row, value))
+		return complain(row, value, row->choices);
+	switch (row->id) {
+	case OPTION_FORMAT:
+		settings->format = format_find(value);
+		return true;
+	case OPTION_OUTPUT:
+		settings->output = value;
+		return true;
+	case OPTION_TABLE:
+		settings->table = value;
+		return true;
+	case OPTION_BYTES:
+		settings->exact_bytes = true;
+		return true;
+	case OPTION_COLOR:
+		settings->color = value;
+		return true;
+	case OPTION_SYSROOT:
+		settings->options.sysroot = value;
+		return true;
+	case OPTION_EXE:
+		settings->options.executable = value;
+		return true;
+	case OPTION_LIB_PATH:
+		return add_library_path(settings, value);
+	case OPTION_FORCE_MODULES:
+		settings->options.force_modules = true;
+		return true;
+	case OPTION_LAYOUT:
+		settings->options.layout = layout_of(value);
+		return true;
+	case OPTION_THREADS:
+		return set_threads(settings, row, value);
+	case OPTION_QUIET:
+		settings->quiet = true;
+		return true;
+	case OPTION_HELP:
+		settings->help = true;
+		return true;
+	case OPTION_VERSION:
+		settings->version = true;
+		return true;
+	default:
+		return set_query(settings, row, value);
+	}
+}
+
+/* Options that make no sense together. */
+static bool check(const struct settings *settings)
+{
+	bool text = settings->format == format_find("table");
+	bool one_table =
+		settings->format == format_find("csv") || settings->format == format_find("jsonl");
+
+	if (settings->table && !one_table) {
+		fputs("memheap: --table goes with --format csv or jsonl\n", stderr);
+		return false;
+	}
+	if (settings->exact_bytes && !text) {
+		fputs("memheap: --bytes goes with --format table; other formats always have exact "
+		      "bytes\n",
+		      stderr);
+		return false;
+	}
+	if (settings->query.ascending && !settings->query.sort) {
+		fputs("memheap: --ascending goes with --sort\n", stderr);
+		return false;
+	}
+	if (settings->query.max_bytes && settings->query.max_bytes < settings->query.min_bytes) {
+		fputs("memheap: --max-size is less than --min-size\n", stderr);
+		return false;
+	}
+	return true;
+}
+
+/* Makes getopt's tables of the options that apply. */
+static void make_tables(const struct command *command, struct option *longs, char *letters)
+{
+	size_t count = 0;
+
+	/* '+' stops at the command, ':' tells a missing argument from an unknown option */
+	*letters++ = command ? ':' : '+';
+	if (!command)
+		*letters++ = ':';
+	for (size_t i = 0; i < option_row_count; i++) {
+		const struct option_row *row = &option_rows[i];
+		bool argument = row->kind != ARGUMENT_NONE;
+
+		if (!option_applies(row, command))
+			continue;
+		longs[count++] = (struct option) { row->name, argument, NULL, (int)row->id };
+		if (row->letter)
+			*letters++ = row->letter;
+		if (row->letter && argument)
+			*letters++ = ':';
+	}
+	longs[count] = (struct option) { 0 };
+	*letters = '\0';
+}
+
+static bool refuse(const struct command *command, int code, char **argv)
+{
+	const char *name = command ? command->name : "";
+	const char *word = argv[optind - 1];
+
+	if (code == ':')
+		fprintf(stderr, "memheap: option '%s' takes an argument", word);
+	else
+		fprintf(stderr, "memheap: %s%sunknown option '%s'", name, command ? ": " : "",
+			optopt && optopt < 256 ? (char[]) { '-', (char)optopt, '\0' } : word);
+	fprintf(stderr, " (see memheap help%s%s)\n", command ? " " : "", name);
+	return false;
+}
+
+bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv)
+{
+	struct option longs[OPTIONS_MAX];
+	char letters[2 * OPTIONS_MAX];
+	int code;
+
+	make_tables(command, longs, letters);
+	optind = 0;
+	opterr = 0;
+	while ((code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		if (code == '?' || code == ':')
+			return refuse(command, code, argv);
+		if (!set_option(settings, find_row(code), optarg))
+			return false;
+	}
+	settings->arguments = (const char *const *)argv + optind;
+	settings->argument_count = (unsigned)(argc - optind);
+	return check(settings);
+}

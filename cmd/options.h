@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of options: each is declared once. */
+#pragma once
+
+#include <formats.h>
+#include <memheap.h>
+
+/* Which commands take an option. */
+enum command_bit {
+	COMMAND_ANALYZE = 1 << 0,
+	COMMAND_INFO = 1 << 1,
+	COMMAND_TYPES = 1 << 2,
+	COMMAND_ARENAS = 1 << 3,
+	COMMAND_REGIONS = 1 << 4,
+	COMMAND_GC = 1 << 5,
+	COMMAND_OBJECTS = 1 << 6,
+	COMMAND_OBJECT = 1 << 7,
+	COMMAND_SCHEMA = 1 << 8,
+	COMMAND_COMPLETION = 1 << 9,
+	COMMAND_HELP = 1 << 10,
+	COMMANDS_REPORT = COMMAND_SCHEMA - 1,
+	COMMANDS_ALL = COMMAND_HELP * 2 - 1,
+};
+
+enum option_id {
+	OPTION_FORMAT = 256,
+	OPTION_OUTPUT,
+	OPTION_TABLE,
+	OPTION_SORT,
+	OPTION_ASCENDING,
+	OPTION_LIMIT,
+	OPTION_TYPE,
+	OPTION_REGION,
+	OPTION_MIN_SIZE,
+	OPTION_MAX_SIZE,
+	OPTION_VALUES,
+	OPTION_BYTES,
+	OPTION_COLOR,
+	OPTION_SYSROOT,
+	OPTION_EXE,
+	OPTION_LIB_PATH,
+	OPTION_FORCE_MODULES,
+	OPTION_LAYOUT,
+	OPTION_THREADS,
+	OPTION_QUIET,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+/* What an option's argument is, for completions. */
+enum argument_kind {
+	ARGUMENT_NONE,
+	ARGUMENT_WORD,
+	ARGUMENT_CHOICE, /* one of `choices` */
+	ARGUMENT_FILE,
+	ARGUMENT_DIRECTORY,
+};
+
+struct option_row {
+	enum option_id id;
+	const char *name;
+	char letter; /* 0: none */
+	enum argument_kind kind;
+	const char *argument; /* "FILE" */
+	const char *choices;  /* "auto|dwarf|table" */
+	unsigned commands;    /* enum command_bit */
+	const char *help;
+};
+
+extern const struct option_row option_rows[];
+extern const size_t option_row_count;
+
+#define LIB_PATHS_MAX 64
+
+/* What the command line asks for. */
+struct settings {
+	const char *const *arguments;
+	unsigned argument_count;
+	struct memheap_options options;
+	const char *library_paths[LIB_PATHS_MAX];
+	struct memheap_query query;
+	const struct format *format;
+	const char *output; /* NULL: standard output */
+	const char *table;
+	bool limit_given;
+	bool exact_bytes;
+	bool quiet;
+	const char *color; /* auto, always, never */
+	bool help, version;
+};
+
+struct command;
+
+/*
+ * Parses the options of `command` (NULL: those before a command); what remains are its arguments.
+ * On failure prints why and returns false.
+ */
+bool options_parse(struct settings *settings, const struct command *command, int argc, char **argv);
+
+/* Whether option `row` is shown for `command` (NULL: without a command). */
+bool option_applies(const struct option_row *row, const struct command *command);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands that print a report about a core. */
+#include <langinfo.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "output.h"
+#include "progress.h"
+
+#define DEFAULT_ROWS 50 /* of types and objects, as a table */
+
+static const struct memheap_report_shape *find_shape(const char *name)
+{
+	const struct memheap_report_shape *const *shapes = memheap_report_shapes();
+
+	while (strcmp((*shapes)->name, name))
+		shapes++;
+	return *shapes;
+}
+
+static bool wants_color(const struct settings *settings, bool terminal)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	if (settings->color && !strcmp(settings->color, "always"))
+		return true;
+	if (settings->color && !strcmp(settings->color, "never"))
+		return false;
+	return terminal && !(no_color && *no_color) && !(term && !strcmp(term, "dumb"));
+}
+
+static struct style make_style(const struct settings *settings, const struct output *output)
+{
+	bool terminal = !output->path && isatty(STDOUT_FILENO);
+
+	setlocale(LC_CTYPE, "");
+	return (struct style) {
+		.exact_bytes = settings->exact_bytes,
+		.unicode = !strcmp(nl_langinfo(CODESET), "UTF-8"),
+		.color = wants_color(settings, terminal),
+		.terminal = terminal,
+		.table = settings->table,
+		.core = settings->arguments[0],
+	};
+}
+
+/* Writes the report to where it belongs. */
+static struct memheap_error *write_report(const struct memheap_report *report,
+					  const struct settings *settings)
+{
+	struct memheap_error *error;
+	struct output output;
+	struct style style;
+
+	error = output_open(&output, settings->output);
+	if (!error) {
+		style = make_style(settings, &output);
+		/* what went wrong is told by the flush */
+		settings->format->write(report, &style, output.file);
+		progress_end();
+		error = output_commit(&output);
+	}
+	output_discard(&output);
+	return error;
+}
+
+static bool check_table(const struct settings *settings, const struct memheap_report_shape *shape)
+{
+	for (size_t i = 0; settings->table && shape->tables[i]; i++) {
+		if (!strcmp(shape->tables[i]->key, settings->table))
+			return true;
+	}
+	if (!settings->table)
+		return true;
+	fprintf(stderr, "memheap: %s has no table '%s'; it has", shape->name, settings->table);
+	for (size_t i = 0; shape->tables[i]; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", shape->tables[i]->key);
+	putc('\n', stderr);
+	return false;
+}
+
+static bool parse_address(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	*ret = strtoull(text, &end, 16);
+	if (end != text && !*end && *text != '-')
+		return true;
+	fprintf(stderr, "memheap: '%s' is no address (hexadecimal, such as 0x7f2d3c0)\n", text);
+	return false;
+}
+
+int command_report(const struct command *command, const struct settings *given)
+{
+	const struct memheap_report_shape *shape = find_shape(command->name);
+	struct memheap_snapshot *snapshot = NULL;
+	struct memheap_report *report = NULL;
+	struct settings settings = *given;
+	struct memheap_error *error;
+	int status = MEMHEAP_DONE;
+
+	settings.options.library_paths = settings.library_paths;
+	if (!check_table(&settings, shape) ||
+	    (settings.argument_count > 1 &&
+	     !parse_address(settings.arguments[1], &settings.query.address)))
+		return MEMHEAP_USAGE;
+	if (!settings.limit_given && settings.format == format_find("table") &&
+	    command->bit & (COMMAND_TYPES | COMMAND_OBJECTS))
+		settings.query.limit = DEFAULT_ROWS;
+	if (!settings.quiet)
+		settings.options.progress = progress_start();
+	error = memheap_snapshot_create(settings.arguments[0], &settings.options, shape->needs,
+					&snapshot);
+	if (!error)
+		error = memheap_report_create(snapshot, shape->name, &settings.query, &report);
+	progress_end();
+	if (!error) {
+		status = memheap_report_status(report);
+		error = write_report(report, &settings);
+	}
+	memheap_report_destroy(report);
+	memheap_snapshot_destroy(snapshot);
+	return error ? command_fail(error) : status;
+}

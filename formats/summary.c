@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * analyze on one screen, in the order of the questions on call: what is this, can I trust it,
+ * where did the memory go, what is it, what to do next.
+ */
+#include <string.h>
+
+#include "text.h"
+
+#define BAR_CELLS   64
+#define TYPES_SHOWN 15
+#define CELLS_MAX   64
+#define LABEL_WIDTH 11
+
+/* One line of the bar: leaves of the accounting that belong together. */
+struct slice {
+	const char *unicode, *ascii;
+	const char *label;
+	const char *prefixes[4]; /* of paths, first match wins */
+	const char *what;
+	uint64_t bytes;
+};
+
+/* The sum of the slices is the image: the last but one takes what no other wants. */
+static const struct slice slices[] = {
+	{ "█", "#", "objects", { "python/" }, "Python objects, their buffers, free lists", 0 },
+	{ "▓", "+", "pymalloc", { "pymalloc/" }, "free in pymalloc: fragmentation, headers", 0 },
+	{ "▒", "=", "malloc used", { "malloc/used" }, "malloc, used by C code or unknown", 0 },
+	{ "░", "-", "malloc free", { "malloc/" }, "free in malloc, headers", 0 },
+	{ "◆",
+	  "m",
+	  "program",
+	  { "modules/", "files", "kernel" },
+	  "code, module data, mapped files",
+	  0 },
+	{ "◇", "s", "stacks", { "stacks/" }, "C stacks of threads", 0 },
+	{ "·", ".", "not in core", { "missing/" }, "not in the core", 0 },
+	{ "?", "?", "unknown", { "" }, "neither object nor known otherwise", 0 },
+};
+
+#define SLICES      (sizeof(slices) / sizeof(slices[0]))
+#define NOT_IN_CORE (SLICES - 2)
+
+struct summary {
+	const struct memheap_report *report;
+	const struct style *style;
+	FILE *out;
+	struct slice slices[SLICES];
+	uint64_t image, shown;
+};
+
+static const char *text_of(const struct summary *summary, const char *table, const char *key)
+{
+	struct memheap_cell cell = text_cell(summary->report, table, key);
+
+	return cell.present ? cell.text : NULL;
+}
+
+static uint64_t number_of(const struct summary *summary, const char *table, const char *key)
+{
+	struct memheap_cell cell = text_cell(summary->report, table, key);
+
+	return cell.present ? cell.number : 0;
+}
+
+static const char *bytes_of(const struct summary *summary, const char *table, const char *key,
+			    char text[UNIT_TEXT_MAX])
+{
+	return format_bytes(text, number_of(summary, table, key), summary->style);
+}
+
+static void line(const struct summary *summary, const char *label)
+{
+	fprintf(summary->out, "  %-*s ", LABEL_WIDTH, label);
+}
+
+static void write_identity(const struct summary *summary)
+{
+	const char *name = text_of(summary, "target", "command_line");
+	const char *executable = text_of(summary, "target", "executable");
+	char size[UNIT_TEXT_MAX], threads[UNIT_TEXT_MAX];
+
+	fprintf(summary->out, "memheap %s   %s   %s\n\n", memheap_version(),
+		text_of(summary, "target", "path"),
+		bytes_of(summary, "target", "file_bytes", size));
+	line(summary, "Program");
+	fprintf(summary->out, "%s%s%s%s\n", name && *name ? name : "unknown",
+		executable ? "  (" : "", executable ? executable : "", executable ? ")" : "");
+	line(summary, "Python");
+	fprintf(summary->out, "%s %s, %s, %s\n", text_of(summary, "python", "implementation"),
+		text_of(summary, "python", "version"), text_of(summary, "python", "build"),
+		text_of(summary, "target", "machine"));
+	line(summary, "Died");
+	fprintf(summary->out, "%s; process %llu, %s thread%s\n",
+		text_of(summary, "target", "death"),
+		(unsigned long long)number_of(summary, "target", "pid"),
+		format_count(threads, number_of(summary, "target", "threads")),
+		number_of(summary, "target", "threads") == 1 ? "" : "s");
+}
+
+static void write_trust(const struct summary *summary)
+{
+	uint64_t truncated = number_of(summary, "completeness", "truncated_bytes");
+	char present[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], missing[UNIT_TEXT_MAX];
+
+	line(summary, "Core");
+	if (truncated)
+		fprintf(summary->out,
+			"TRUNCATED, %s cut off: what follows is a part of the truth\n",
+			format_bytes(missing, truncated, summary->style));
+	else
+		fprintf(summary->out, "%s%s in it, %s refilled from files, %s missing\n",
+			memheap_report_status(summary->report) == MEMHEAP_PARTIAL ? "DAMAGED, "
+										  : "",
+			bytes_of(summary, "completeness", "present_bytes", present),
+			bytes_of(summary, "completeness", "refilled_bytes", refilled),
+			bytes_of(summary, "completeness", "missing_bytes", missing));
+	line(summary, "Found by");
+	fprintf(summary->out, "%s; layout: %s\n\n", text_of(summary, "resolution", "method"),
+		text_of(summary, "resolution", "layout"));
+}
+
+static bool add_leaf(void *closure, const struct memheap_cell *cells)
+{
+	struct summary *summary = closure;
+	const char *path = cells[0].text;
+
+	summary->image += cells[1].number;
+	for (size_t i = 0; i < SLICES; i++) {
+		struct slice *slice = &summary->slices[i];
+
+		for (size_t j = 0; j < 4 && slice->prefixes[j]; j++) {
+			if (strncmp(path, slice->prefixes[j], strlen(slice->prefixes[j])))
+				continue;
+			slice->bytes += cells[1].number;
+			return true;
+		}
+	}
+	return true;
+}
+
+static const char *glyph(const struct summary *summary, const struct slice *slice)
+{
+	return summary->style->unicode ? slice->unicode : slice->ascii;
+}
+
+/* The bar shows what is there; each slice gets its share, none is rounded away by others. */
+static void write_bar(const struct summary *summary)
+{
+	uint64_t before = 0;
+	int drawn = 0;
+
+	fputs("  ", summary->out);
+	for (size_t i = 0; i < SLICES; i++) {
+		const struct slice *slice = &summary->slices[i];
+		int end;
+
+		before += slice->bytes;
+		end = summary->image
+			      ? (int)((double)before * BAR_CELLS / (double)summary->image + 0.5)
+			      : 0;
+		for (; drawn < end; drawn++)
+			fputs(glyph(summary, slice), summary->out);
+	}
+	putc('\n', summary->out);
+}
+
+static void write_memory(struct summary *summary)
+{
+	char text[UNIT_TEXT_MAX];
+
+	memheap_table_each(memheap_report_table(summary->report, "memory"), add_leaf, summary);
+	text_heading("Where the memory is", summary->style, summary->out);
+	write_bar(summary);
+	for (size_t i = 0; i < SLICES; i++) {
+		const struct slice *slice = &summary->slices[i];
+
+		if (!slice->bytes)
+			continue;
+		fprintf(summary->out, "  %s %-*s %11s %5.1f %%  %s\n", glyph(summary, slice),
+			LABEL_WIDTH, slice->label, format_bytes(text, slice->bytes, summary->style),
+			summary->image ? (double)slice->bytes * 100 / (double)summary->image : 0,
+			slice->what);
+	}
+	fprintf(summary->out, "    %-*s %11s          all that the process had mapped\n\n",
+		LABEL_WIDTH, "sum", format_bytes(text, summary->image, summary->style));
+}
+
+/* Columns of the table types. */
+enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW, TYPES_OCCUPIED, TYPES_TRACKED, TYPES_SHARE };
+
+static bool write_type(void *closure, const struct memheap_cell *cells)
+{
+	struct summary *summary = closure;
+	char objects[UNIT_TEXT_MAX], shallow[UNIT_TEXT_MAX], occupied[UNIT_TEXT_MAX];
+
+	fprintf(summary->out, "  %-38.38s %12s %12s %12s %5.1f %%\n", cells[TYPES_TYPE].text,
+		format_count(objects, cells[TYPES_OBJECTS].number),
+		format_bytes(shallow, cells[TYPES_SHALLOW].number, summary->style),
+		format_bytes(occupied, cells[TYPES_OCCUPIED].number, summary->style),
+		(double)cells[TYPES_SHARE].number / 100);
+	return ++summary->shown < TYPES_SHOWN;
+}
+
+static void write_types(struct summary *summary)
+{
+	const struct memheap_table *types = memheap_report_table(summary->report, "types");
+	char count[UNIT_TEXT_MAX];
+
+	text_heading("Top types", summary->style, summary->out);
+	fprintf(summary->out, "  %-38s %12s %12s %12s\n", "TYPE", "OBJECTS", "SHALLOW", "OCCUPIED");
+	memheap_table_each(types, write_type, summary);
+	if (memheap_table_total(types) > summary->shown)
+		fprintf(summary->out, "  … %s more types\n",
+			format_count(count, memheap_table_total(types) - summary->shown));
+	putc('\n', summary->out);
+}
+
+static void write_arenas(const struct summary *summary)
+{
+	uint64_t arenas = number_of(summary, "pymalloc", "arenas");
+	uint64_t bytes = number_of(summary, "pymalloc", "arena_bytes");
+	uint64_t used = number_of(summary, "pymalloc", "used_bytes");
+	char count[UNIT_TEXT_MAX], size[UNIT_TEXT_MAX], free[UNIT_TEXT_MAX], pools[UNIT_TEXT_MAX];
+
+	line(summary, "Arenas");
+	if (!arenas) {
+		fputs("none\n\n", summary->out);
+		return;
+	}
+	fprintf(summary->out,
+		"%s of %s, %.1f %% used; available %s in blocks, %s in whole pools\n\n",
+		format_count(count, arenas), format_bytes(size, bytes, summary->style),
+		(double)used * 100 / (double)(arenas * bytes),
+		bytes_of(summary, "pymalloc", "free_bytes", free),
+		bytes_of(summary, "pymalloc", "unused_pool_bytes", pools));
+}
+
+static bool keep_type(void *closure, const struct memheap_cell *cells)
+{
+	*(const char **)closure = cells[TYPES_TYPE].text;
+	return false;
+}
+
+/* Commands that can be copied, with what was found filled in. */
+static void write_next(const struct summary *summary)
+{
+	const char *core = summary->style->core ? summary->style->core : "CORE", *type = NULL;
+
+	memheap_table_each(memheap_report_table(summary->report, "types"), keep_type, &type);
+	text_heading("Next", summary->style, summary->out);
+	if (type)
+		fprintf(summary->out,
+			"  memheap objects %s --type '%s' --sort occupied_bytes --limit 20\n", core,
+			type);
+	fprintf(summary->out, "  memheap types %s --limit 0      all types\n", core);
+	fprintf(summary->out, "  memheap arenas %s              fragmentation, arena by arena\n",
+		core);
+	fprintf(summary->out, "  memheap analyze %s --format json   everything, for a machine\n",
+		core);
+}
+
+bool text_summary(const struct memheap_report *report, const struct style *style, FILE *out)
+{
+	struct summary summary = { .report = report, .style = style, .out = out };
+
+	memcpy(summary.slices, slices, sizeof(slices));
+	write_identity(&summary);
+	write_trust(&summary);
+	write_memory(&summary);
+	write_types(&summary);
+	write_arenas(&summary);
+	text_warnings(report, style, out);
+	write_next(&summary);
+	return !ferror(out);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables that several reports have. */
+#pragma once
+
+#include "accounting.h"
+
+extern const struct memheap_table_shape tool_shape, target_shape, python_shape, resolution_shape,
+	completeness_shape, memory_shape, types_shape, pymalloc_shape, size_classes_shape,
+	malloc_shape, gc_shape, generations_shape, gaps_shape, diagnostics_shape;
+
+void add_tool(struct memheap_report *report);
+void add_target(struct memheap_report *report);
+/* Nothing when there is no Python. */
+void add_python(struct memheap_report *report);
+void add_resolution(struct memheap_report *report);
+void add_completeness(struct memheap_report *report);
+void add_memory(struct memheap_report *report, const struct areas *areas);
+/* Rows of types whose name matches `pattern` (NULL: all), by occupied bytes. */
+void add_types(struct memheap_report *report, const char *pattern);
+void add_pymalloc(struct memheap_report *report);
+void add_size_classes(struct memheap_report *report);
+void add_malloc(struct memheap_report *report);
+/* Of the main interpreter; `count` walks the lists of the generations. */
+void add_gc(struct memheap_report *report, bool count);
+void add_gaps(struct memheap_report *report);
+void add_diagnostics(struct memheap_report *report);
+
+/* Sets the report's status from its snapshot's gaps. */
+void set_status(struct memheap_report *report);

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the memory is: the accounting, types, allocators. */
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/cleanup.h"
+#include "sections.h"
+
+#define COLUMNS(array) .columns = (array), .column_count = ARRAY_SIZE(array)
+
+enum { MEMORY_PATH, MEMORY_BYTES, MEMORY_SHARE };
+
+static const struct memheap_column memory_columns[] = {
+	[MEMORY_PATH] = { "path", "MEMORY", MEMHEAP_TEXT,
+			  "Leaf of the tree of categories, parts separated by '/'" },
+	[MEMORY_BYTES] = { "bytes", "BYTES", MEMHEAP_BYTES, "Bytes of the image" },
+	[MEMORY_SHARE] = { "percent", "SHARE", MEMHEAP_PERCENT, "Share of the image" },
+};
+
+const struct memheap_table_shape memory_shape = {
+	.key = "memory",
+	.title = "Memory",
+	.doc = "Every byte of the image in exactly one leaf: the rows sum to "
+	       "completeness.image_bytes",
+	COLUMNS(memory_columns),
+};
+
+void add_memory(struct memheap_report *report, const struct areas *areas)
+{
+	struct accounting accounting = { 0 };
+
+	if (!accounting_build(&accounting, report->snapshot, areas))
+		report->failed = true;
+	for (size_t i = 0; i < accounting.leaves.count; i++) {
+		const struct account_leaf *leaf = &accounting.leaves.items[i];
+		struct memheap_cell *row = report_row(report, &memory_shape);
+
+		row[MEMORY_PATH] = cell_text(report_text(report, "%s", leaf->path));
+		row[MEMORY_BYTES] = cell_number(leaf->bytes);
+		row[MEMORY_SHARE] = cell_percent(leaf->bytes, accounting.image_bytes);
+	}
+	accounting_deinit(&accounting);
+}
+
+enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW, TYPES_OCCUPIED, TYPES_TRACKED, TYPES_SHARE };
+
+static const struct memheap_column types_columns[] = {
+	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "module.qualname; built-in types bare" },
+	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT, "Live objects of the type" },
+	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
+			    "What sys.getsizeof() would say of them, summed" },
+	[TYPES_OCCUPIED] = { "occupied_bytes", "OCCUPIED", MEMHEAP_BYTES,
+			     "The allocator blocks that they and the buffers that only they own "
+			     "really take" },
+	[TYPES_TRACKED] = { "tracked_objects", "TRACKED", MEMHEAP_COUNT,
+			    "Of these, tracked by the garbage collector" },
+	[TYPES_SHARE] = { "percent", "SHARE", MEMHEAP_PERCENT,
+			  "occupied_bytes as a share of all types' occupied_bytes" },
+};
+
+const struct memheap_table_shape types_shape = {
+	.key = "types",
+	.title = "Types",
+	.doc = "Live objects by type; types of the same name are one row",
+	COLUMNS(types_columns),
+};
+
+/* Sums over the types of one name. */
+struct type_row {
+	const char *name;
+	uint64_t objects, shallow, occupied, tracked;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct type_row *left = a, *right = b;
+
+	return strcmp(left->name, right->name);
+}
+
+static int compare_occupied(const void *a, const void *b)
+{
+	const struct type_row *left = a, *right = b;
+
+	if (left->occupied != right->occupied)
+		return left->occupied > right->occupied ? -1 : 1;
+	if (left->shallow != right->shallow)
+		return left->shallow > right->shallow ? -1 : 1;
+	return strcmp(left->name, right->name);
+}
+
+/* Fills `rows` with the types that have objects, one row a name; returns their number. */
+static size_t collect_types(const struct objects *objects, struct type_row *rows)
+{
+	size_t count = 0, kept = 0;
+
+	for (size_t i = 0; i < objects->types.list.count; i++) {
+		const struct type_totals *totals = &objects->by_type[i];
+
+		if (totals->objects)
+			rows[count++] = (struct type_row) {
+				.name = objects->types.list.items[i].name,
+				.objects = totals->objects,
+				.shallow = totals->shallow_bytes,
+				.occupied = totals->block_bytes + totals->buffer_bytes,
+				.tracked = totals->tracked,
+			};
+	}
+	qsort(rows, count, sizeof(*rows), compare_names);
+	for (size_t i = 0; i < count; i++) {
+		if (!kept || strcmp(rows[kept - 1].name, rows[i].name)) {
+			rows[kept++] = rows[i];
+			continue;
+		}
+		rows[kept - 1].objects += rows[i].objects;
+		rows[kept - 1].shallow += rows[i].shallow;
+		rows[kept - 1].occupied += rows[i].occupied;
+		rows[kept - 1].tracked += rows[i].tracked;
+	}
+	qsort(rows, kept, sizeof(*rows), compare_occupied);
+	return kept;
+}
+
+void add_types(struct memheap_report *report, const char *pattern)
+{
+	const struct objects *objects = &report->snapshot->objects;
+	uint64_t sum = 0;
+	size_t count;
+
+	_cleanup_free_ struct type_row *rows = calloc(objects->types.list.count + 1, sizeof(*rows));
+	if (!rows) {
+		report->failed = true;
+		return;
+	}
+	count = collect_types(objects, rows);
+	for (size_t i = 0; i < count; i++)
+		sum += rows[i].occupied;
+	for (size_t i = 0; i < count; i++) {
+		struct memheap_cell *row;
+
+		if (pattern && fnmatch(pattern, rows[i].name, 0))
+			continue;
+		row = report_row(report, &types_shape);
+		row[TYPES_TYPE] = cell_text(rows[i].name);
+		row[TYPES_OBJECTS] = cell_number(rows[i].objects);
+		row[TYPES_SHALLOW] = cell_number(rows[i].shallow);
+		row[TYPES_OCCUPIED] = cell_number(rows[i].occupied);
+		row[TYPES_TRACKED] = cell_number(rows[i].tracked);
+		row[TYPES_SHARE] = cell_percent(rows[i].occupied, sum);
+	}
+}
+
+enum {
+	PYMALLOC_ARENAS,
+	PYMALLOC_ARENA_BYTES,
+	PYMALLOC_POOL_BYTES,
+	PYMALLOC_TOTAL_ARENAS,
+	PYMALLOC_PEAK_ARENAS,
+	PYMALLOC_POOLS,
+	PYMALLOC_UNUSED_POOLS,
+	PYMALLOC_USED_BLOCKS,
+	PYMALLOC_FREE_BLOCKS,
+	PYMALLOC_UNTOUCHED_BLOCKS,
+	PYMALLOC_USED_BYTES,
+	PYMALLOC_FREE_BYTES,
+	PYMALLOC_UNUSED_POOL_BYTES,
+	PYMALLOC_HEADER_BYTES,
+	PYMALLOC_TAIL_BYTES,
+	PYMALLOC_ALIGNMENT_BYTES,
+	PYMALLOC_TOTAL_BYTES,
+};
+
+static const struct memheap_column pymalloc_columns[] = {
+	[PYMALLOC_ARENAS] = { "arenas", "ARENAS", MEMHEAP_COUNT,
+			      "'# arenas allocated current' of sys._debugmallocstats(), summed "
+			      "over interpreters" },
+	[PYMALLOC_ARENA_BYTES] = { "arena_bytes", "ARENA SIZE", MEMHEAP_BYTES,
+				   "Size of one arena (ARENA_SIZE)" },
+	[PYMALLOC_POOL_BYTES] = { "pool_bytes", "POOL SIZE", MEMHEAP_BYTES,
+				  "Size of one pool (POOL_SIZE)" },
+	[PYMALLOC_TOTAL_ARENAS] = { "arenas_allocated_total", "ARENAS EVER", MEMHEAP_COUNT,
+				    "'# arenas allocated total'; absent without symbols up to "
+				    "3.11" },
+	[PYMALLOC_PEAK_ARENAS] = { "arenas_highwater", "ARENAS AT MOST", MEMHEAP_COUNT,
+				   "'# arenas highwater mark'; absent likewise" },
+	[PYMALLOC_POOLS] = { "pools", "POOLS", MEMHEAP_COUNT, "Pools in use" },
+	[PYMALLOC_UNUSED_POOLS] = { "unused_pools", "UNUSED POOLS", MEMHEAP_COUNT,
+				    "'# unused pools': free, or never used" },
+	[PYMALLOC_USED_BLOCKS] = { "used_blocks", "USED", MEMHEAP_COUNT, "Blocks in use" },
+	[PYMALLOC_FREE_BLOCKS] = { "free_blocks", "AVAILABLE", MEMHEAP_COUNT,
+				   "Available blocks of pools in use, free and untouched" },
+	[PYMALLOC_UNTOUCHED_BLOCKS] = { "untouched_blocks", "UNTOUCHED", MEMHEAP_COUNT,
+					"Of these, never handed out" },
+	[PYMALLOC_USED_BYTES] = { "used_bytes", "USED BYTES", MEMHEAP_BYTES,
+				  "'# bytes in allocated blocks'" },
+	[PYMALLOC_FREE_BYTES] = { "free_bytes", "AVAILABLE BYTES", MEMHEAP_BYTES,
+				  "'# bytes in available blocks'" },
+	[PYMALLOC_UNUSED_POOL_BYTES] = { "unused_pool_bytes", "UNUSED POOL BYTES", MEMHEAP_BYTES,
+					 "'unused pools * pool size'" },
+	[PYMALLOC_HEADER_BYTES] = { "pool_header_bytes", "HEADERS", MEMHEAP_BYTES,
+				    "'# bytes lost to pool headers'" },
+	[PYMALLOC_TAIL_BYTES] = { "pool_tail_bytes", "TAILS", MEMHEAP_BYTES,
+				  "'# bytes lost to quantization'" },
+	[PYMALLOC_ALIGNMENT_BYTES] = { "arena_alignment_bytes", "ALIGNMENT", MEMHEAP_BYTES,
+				       "'# bytes lost to arena alignment'" },
+	[PYMALLOC_TOTAL_BYTES] = { "total_bytes", "TOTAL", MEMHEAP_BYTES,
+				   "'Total': the sum of the six rows before" },
+};
+
+const struct memheap_table_shape pymalloc_shape = {
+	.key = "pymalloc",
+	.title = "pymalloc",
+	.flags = MEMHEAP_RECORD,
+	.doc = "CPython's own allocator, in the terms of sys._debugmallocstats() "
+	       "(Objects/obmalloc.c, _PyObject_DebugMallocStats)",
+	COLUMNS(pymalloc_columns),
+};
+
+/* Sums over all pools. */
+struct pool_sums {
+	uint64_t pools, used, free, untouched, used_bytes, free_bytes, headers, tails;
+};
+
+static struct pool_sums sum_classes(const struct memheap_snapshot *s)
+{
+	const struct pymalloc *pymalloc = &s->blocks.pymalloc;
+	struct pool_sums sums = { 0 };
+
+	for (unsigned i = 0; i < pymalloc->class_count; i++) {
+		const struct class_totals *class = &s->objects.classes[i];
+		uint64_t size = pymalloc_block_bytes(pymalloc, i);
+		uint64_t room = pymalloc->pool_bytes - pymalloc->header_bytes;
+
+		sums.pools += class->pools;
+		sums.used += class->used;
+		sums.free += class->free;
+		sums.untouched += class->untouched;
+		sums.used_bytes += class->used * size;
+		sums.free_bytes += (class->free + class->untouched) * size;
+		sums.headers += class->pools * pymalloc->header_bytes;
+		sums.tails += class->pools * (room % size);
+	}
+	return sums;
+}
+
+/* The counters of all states; false when one doesn't know them. */
+static bool sum_counters(const struct pymalloc *pymalloc, uint64_t *total, uint64_t *peak)
+{
+	*total = *peak = 0;
+	for (size_t i = 0; i < pymalloc->states.count; i++) {
+		const struct pymalloc_state *state = &pymalloc->states.items[i];
+
+		if (!state->counted)
+			return false;
+		*total += state->arenas_total;
+		*peak += state->arenas_peak;
+	}
+	return pymalloc->states.count;
+}
+
+void add_pymalloc(struct memheap_report *report)
+{
+	const struct pymalloc *pymalloc = &report->snapshot->blocks.pymalloc;
+	struct memheap_cell *row = report_row(report, &pymalloc_shape);
+	struct pool_sums sums = sum_classes(report->snapshot);
+	uint64_t unused = 0, alignment = 0, total, peak;
+
+	for (size_t i = 0; i < pymalloc->arenas.count; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		unused += arena->free_pools;
+		alignment += pymalloc->arena_bytes - arena->pool_count * pymalloc->pool_bytes;
+	}
+	row[PYMALLOC_ARENAS] = cell_number(pymalloc->arenas.count);
+	row[PYMALLOC_ARENA_BYTES] = cell_number(pymalloc->arena_bytes);
+	row[PYMALLOC_POOL_BYTES] = cell_number(pymalloc->pool_bytes);
+	if (sum_counters(pymalloc, &total, &peak)) {
+		row[PYMALLOC_TOTAL_ARENAS] = cell_number(total);
+		row[PYMALLOC_PEAK_ARENAS] = cell_number(peak);
+	}
+	row[PYMALLOC_POOLS] = cell_number(sums.pools);
+	row[PYMALLOC_UNUSED_POOLS] = cell_number(unused);
+	row[PYMALLOC_USED_BLOCKS] = cell_number(sums.used);
+	row[PYMALLOC_FREE_BLOCKS] = cell_number(sums.free + sums.untouched);
+	row[PYMALLOC_UNTOUCHED_BLOCKS] = cell_number(sums.untouched);
+	row[PYMALLOC_USED_BYTES] = cell_number(sums.used_bytes);
+	row[PYMALLOC_FREE_BYTES] = cell_number(sums.free_bytes);
+	row[PYMALLOC_UNUSED_POOL_BYTES] = cell_number(unused * pymalloc->pool_bytes);
+	row[PYMALLOC_HEADER_BYTES] = cell_number(sums.headers);
+	row[PYMALLOC_TAIL_BYTES] = cell_number(sums.tails);
+	row[PYMALLOC_ALIGNMENT_BYTES] = cell_number(alignment);
+	row[PYMALLOC_TOTAL_BYTES] =
+		cell_number(sums.used_bytes + sums.free_bytes + unused * pymalloc->pool_bytes +
+			    sums.headers + sums.tails + alignment);
+}
+
+enum {
+	CLASSES_BLOCK_BYTES,
+	CLASSES_POOLS,
+	CLASSES_USED,
+	CLASSES_FREE,
+	CLASSES_UNTOUCHED,
+	CLASSES_UNKNOWN,
+	CLASSES_FREE_BYTES,
+	CLASSES_FILL,
+};
+
+static const struct memheap_column size_classes_columns[] = {
+	[CLASSES_BLOCK_BYTES] = { "block_bytes", "BLOCK SIZE", MEMHEAP_BYTES,
+				  "Size of the class's blocks" },
+	[CLASSES_POOLS] = { "pools", "POOLS", MEMHEAP_COUNT, "Pools in use" },
+	[CLASSES_USED] = { "used_blocks", "USED", MEMHEAP_COUNT, "Blocks in use" },
+	[CLASSES_FREE] = { "free_blocks", "AVAILABLE", MEMHEAP_COUNT,
+			   "Available blocks of these pools, free and untouched" },
+	[CLASSES_UNTOUCHED] = { "untouched_blocks", "UNTOUCHED", MEMHEAP_COUNT,
+				"Of these, never handed out" },
+	[CLASSES_UNKNOWN] = { "unknown_blocks", "UNKNOWN", MEMHEAP_COUNT,
+			      "Used blocks that are neither an object nor a known buffer" },
+	[CLASSES_FREE_BYTES] = { "free_bytes", "AVAILABLE BYTES", MEMHEAP_BYTES,
+				 "Bytes of the available blocks: fragmentation" },
+	[CLASSES_FILL] = { "used_percent", "FILL", MEMHEAP_PERCENT,
+			   "Used blocks as a share of all blocks of these pools" },
+};
+
+const struct memheap_table_shape size_classes_shape = {
+	.key = "pymalloc.size_classes",
+	.title = "Size classes",
+	.doc = "The table that sys._debugmallocstats() prints, summed over interpreters",
+	COLUMNS(size_classes_columns),
+};
+
+void add_size_classes(struct memheap_report *report)
+{
+	const struct memheap_snapshot *s = report->snapshot;
+	const struct pymalloc *pymalloc = &s->blocks.pymalloc;
+
+	for (unsigned i = 0; i < pymalloc->class_count; i++) {
+		const struct class_totals *class = &s->objects.classes[i];
+		uint64_t size = pymalloc_block_bytes(pymalloc, i);
+		uint64_t free = class->free + class->untouched;
+		struct memheap_cell *row;
+
+		if (!class->pools)
+			continue;
+		row = report_row(report, &size_classes_shape);
+		row[CLASSES_BLOCK_BYTES] = cell_number(size);
+		row[CLASSES_POOLS] = cell_number(class->pools);
+		row[CLASSES_USED] = cell_number(class->used);
+		row[CLASSES_FREE] = cell_number(free);
+		row[CLASSES_UNTOUCHED] = cell_number(class->untouched);
+		row[CLASSES_UNKNOWN] = cell_number(class->unknown);
+		row[CLASSES_FREE_BYTES] = cell_number(free * size);
+		row[CLASSES_FILL] = cell_percent(class->used, class->used + free);
+	}
+}
+
+enum {
+	MALLOC_ARENAS,
+	MALLOC_HEAPS,
+	MALLOC_SYSTEM_BYTES,
+	MALLOC_USED_CHUNKS,
+	MALLOC_USED_BYTES,
+	MALLOC_FREE_CHUNKS,
+	MALLOC_FREE_BYTES,
+	MALLOC_FASTBIN_CHUNKS,
+	MALLOC_FASTBIN_BYTES,
+	MALLOC_TCACHE_CHUNKS,
+	MALLOC_TCACHE_BYTES,
+	MALLOC_TOP_BYTES,
+	MALLOC_MMAPPED_CHUNKS,
+	MALLOC_MMAPPED_BYTES,
+	MALLOC_OTHERS_CHUNKS,
+	MALLOC_OTHERS_BYTES,
+};
+
+static const struct memheap_column malloc_columns[] = {
+	[MALLOC_ARENAS] = { "arenas", "ARENAS", MEMHEAP_COUNT,
+			    "Arenas of glibc's malloc, the main one among them" },
+	[MALLOC_HEAPS] = { "heaps", "HEAPS", MEMHEAP_COUNT,
+			   "Stretches of memory that arenas have, mmapped chunks not counted" },
+	[MALLOC_SYSTEM_BYTES] = { "system_bytes", "SYSTEM", MEMHEAP_BYTES,
+				  "What the arenas got from the system (malloc_info: 'system')" },
+	[MALLOC_USED_CHUNKS] = { "used_chunks", "USED", MEMHEAP_COUNT, "Chunks in use" },
+	[MALLOC_USED_BYTES] = { "used_bytes", "USED BYTES", MEMHEAP_BYTES,
+				"Their usable bytes, headers not counted" },
+	[MALLOC_FREE_CHUNKS] = { "free_chunks", "FREE", MEMHEAP_COUNT,
+				 "Chunks in small, large and unsorted bins" },
+	[MALLOC_FREE_BYTES] = { "free_bytes", "FREE BYTES", MEMHEAP_BYTES, "Their bytes" },
+	[MALLOC_FASTBIN_CHUNKS] = { "fastbin_chunks", "FASTBIN", MEMHEAP_COUNT,
+				    "Freed chunks in fastbins" },
+	[MALLOC_FASTBIN_BYTES] = { "fastbin_bytes", "FASTBIN BYTES", MEMHEAP_BYTES, "Their bytes" },
+	[MALLOC_TCACHE_CHUNKS] = { "tcache_chunks", "TCACHE", MEMHEAP_COUNT,
+				   "Freed chunks in the caches of threads" },
+	[MALLOC_TCACHE_BYTES] = { "tcache_bytes", "TCACHE BYTES", MEMHEAP_BYTES, "Their bytes" },
+	[MALLOC_TOP_BYTES] = { "top_bytes", "TOP BYTES", MEMHEAP_BYTES,
+			       "Bytes at the ends of arenas that were never handed out, or given "
+			       "back" },
+	[MALLOC_MMAPPED_CHUNKS] = { "mmapped_chunks", "MMAPPED", MEMHEAP_COUNT,
+				    "Large chunks with a mapping of their own, used ones as well" },
+	[MALLOC_MMAPPED_BYTES] = { "mmapped_bytes", "MMAPPED BYTES", MEMHEAP_BYTES,
+				   "Bytes of those mappings" },
+	[MALLOC_OTHERS_CHUNKS] = { "unknown_chunks", "NOT PYTHON'S", MEMHEAP_COUNT,
+				   "Used chunks that are neither an object nor a known buffer" },
+	[MALLOC_OTHERS_BYTES] = { "unknown_bytes", "NOT PYTHON'S BYTES", MEMHEAP_BYTES,
+				  "Their usable bytes" },
+};
+
+const struct memheap_table_shape malloc_shape = {
+	.key = "malloc",
+	.title = "malloc",
+	.flags = MEMHEAP_RECORD,
+	.doc = "glibc's malloc, chunk by chunk; all cells are absent where it was not found",
+	COLUMNS(malloc_columns),
+};
+
+static void add_chunks(struct memheap_cell *row, const struct malloc_map *malloc)
+{
+	struct block_totals sums[CHUNK_STATES] = { 0 };
+
+	for (size_t i = 0; i < malloc->chunks.count; i++) {
+		const struct chunk *chunk = &malloc->chunks.items[i];
+
+		sums[chunk->state].blocks++;
+		sums[chunk->state].bytes += chunk->size;
+	}
+	row[MALLOC_USED_CHUNKS] = cell_number(sums[CHUNK_USED].blocks);
+	row[MALLOC_USED_BYTES] = cell_number(sums[CHUNK_USED].bytes);
+	row[MALLOC_FREE_CHUNKS] = cell_number(sums[CHUNK_FREE].blocks);
+	row[MALLOC_FREE_BYTES] = cell_number(sums[CHUNK_FREE].bytes);
+	row[MALLOC_FASTBIN_CHUNKS] = cell_number(sums[CHUNK_FASTBIN].blocks);
+	row[MALLOC_FASTBIN_BYTES] = cell_number(sums[CHUNK_FASTBIN].bytes);
+	row[MALLOC_TCACHE_CHUNKS] = cell_number(sums[CHUNK_TCACHE].blocks);
+	row[MALLOC_TCACHE_BYTES] = cell_number(sums[CHUNK_TCACHE].bytes);
+	row[MALLOC_TOP_BYTES] = cell_number(sums[CHUNK_TOP].bytes);
+}
+
+void add_malloc(struct memheap_report *report)
+{
+	const struct memheap_snapshot *s = report->snapshot;
+	const struct malloc_map *malloc = &s->blocks.malloc;
+	struct memheap_cell *row = report_row(report, &malloc_shape);
+	uint64_t system = 0, mmapped = 0, mmapped_bytes = 0;
+
+	if (!malloc->found)
+		return;
+	for (size_t i = 0; i < malloc->arenas.count; i++)
+		system += malloc->arenas.items[i].system_bytes;
+	for (size_t i = 0; i < malloc->heaps.count; i++) {
+		const struct heap *heap = &malloc->heaps.items[i];
+
+		mmapped += heap->kind == HEAP_MMAPPED;
+		mmapped_bytes += heap->kind == HEAP_MMAPPED ? heap->end - heap->start : 0;
+	}
+	add_chunks(row, malloc);
+	row[MALLOC_ARENAS] = cell_number(malloc->arenas.count);
+	row[MALLOC_HEAPS] = cell_number(malloc->heaps.count - mmapped);
+	row[MALLOC_SYSTEM_BYTES] = cell_number(system);
+	row[MALLOC_MMAPPED_CHUNKS] = cell_number(mmapped);
+	row[MALLOC_MMAPPED_BYTES] = cell_number(mmapped_bytes);
+	row[MALLOC_OTHERS_CHUNKS] = cell_number(s->objects.unknown_chunks.blocks);
+	row[MALLOC_OTHERS_BYTES] = cell_number(s->objects.unknown_chunks.bytes);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "../base/cleanup.h"
+#include "blocks.h"
+
+#define POOL_GRAIN      64 /* pools at a time */
+#define BLOCKS_MAX      (1ULL << 31)
+#define POOL_BLOCKS_MAX 2048 /* of 16 KiB pools and 8-byte blocks */
+
+static void cleanup_taken(struct malloc_taken *taken)
+{
+	free(taken->ranges.items);
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct malloc_range *left = a, *right = b;
+
+	return left->start < right->start ? -1 : left->start > right->start;
+}
+
+static bool take_range(struct malloc_taken *taken, vaddr start, vaddr end)
+{
+	struct malloc_range *range = vector_push(&taken->ranges);
+
+	if (range)
+		*range = (struct malloc_range) { start, end };
+	return range;
+}
+
+/* What malloc can't own: pymalloc's arenas, stacks, stacks of Python frames. */
+static bool collect_taken(struct malloc_taken *taken, const struct block_map *map,
+			  const struct python *python, const struct stacks *stacks)
+{
+	const struct pymalloc *pymalloc = &map->pymalloc;
+
+	for (size_t i = 0; i < pymalloc->arenas.count; i++) {
+		vaddr start = pymalloc->arenas.items[i].start;
+
+		if (!take_range(taken, start, start + pymalloc->arena_bytes))
+			return false;
+	}
+	for (size_t i = 0; i < stacks->list.count; i++) {
+		if (!take_range(taken, stacks->list.items[i].start, stacks->list.items[i].end))
+			return false;
+	}
+	for (size_t i = 0; i < python->frame_stacks.count; i++) {
+		if (!take_range(taken, python->frame_stacks.items[i].start,
+				python->frame_stacks.items[i].end))
+			return false;
+	}
+	if (taken->ranges.count)
+		qsort(taken->ranges.items, taken->ranges.count, sizeof(*taken->ranges.items),
+		      compare_ranges);
+	return true;
+}
+
+struct walk {
+	struct block_map *map;
+	const struct memory *memory;
+	struct gaps *gaps; /* one for each worker */
+};
+
+/* Reads the headers of all pools of arenas [begin, end). */
+static void read_pools(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct walk *walk = context;
+	struct pymalloc *pymalloc = &walk->map->pymalloc;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		for (uint32_t index = 0; index < arena->pool_count; index++)
+			pymalloc_read_pool(pymalloc, walk->memory, arena, index,
+					   &walk->gaps[worker]);
+	}
+}
+
+/* Sets the tags of one pool's blocks. */
+static void tag_pool(const struct walk *walk, struct pool *pool, vaddr at, struct gaps *gaps)
+{
+	struct block_map *map = walk->map;
+	uint64_t free[POOL_BLOCKS_MAX / 64] = { 0 };
+	block_tag *tags = map->tags + pool->first;
+
+	pymalloc_walk_pool(&map->pymalloc, walk->memory, pool, at, free, gaps);
+	for (uint32_t i = 0; i < pool->carved; i++)
+		tags[i] = free[i / 64] >> (i % 64) & 1 ? BLOCK_FREE : BLOCK_USED;
+	for (uint32_t i = pool->carved; i < pool->count; i++)
+		tags[i] = BLOCK_UNTOUCHED;
+}
+
+/* Walks all pools of arenas [begin, end). */
+static void walk_pools(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct walk *walk = context;
+	struct pymalloc *pymalloc = &walk->map->pymalloc;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		for (uint32_t index = 0; index < arena->pool_count; index++) {
+			struct pool *pool = &pymalloc->pools[arena->pools + index];
+
+			if (pool->count)
+				tag_pool(walk, pool, pymalloc_pool_at(pymalloc, arena, index),
+					 &walk->gaps[worker]);
+		}
+	}
+}
+
+/* Gives all blocks their ids; false when there are more than ids. */
+static bool number_blocks(struct block_map *map)
+{
+	struct pymalloc *pymalloc = &map->pymalloc;
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < pymalloc->pool_count; i++) {
+		pymalloc->pools[i].first = (uint32_t)count;
+		count += pymalloc->pools[i].count;
+		if (count + map->malloc.chunks.count > BLOCKS_MAX)
+			return false;
+	}
+	pymalloc->block_count = (uint32_t)count;
+	map->first_chunk = (block_id)count;
+	map->first_static = map->count = (block_id)(count + map->malloc.chunks.count);
+	return true;
+}
+
+static block_tag *allocate_tags(uint64_t count)
+{
+	void *tags = mmap(NULL, (count + 1) * sizeof(block_tag), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return tags == MAP_FAILED ? NULL : tags;
+}
+
+static void tag_chunks(struct block_map *map)
+{
+	block_tag *tags = map->tags + map->first_chunk;
+
+	for (size_t i = 0; i < map->malloc.chunks.count; i++)
+		tags[i] = map->malloc.chunks.items[i].state == CHUNK_USED ? BLOCK_USED : BLOCK_FREE;
+}
+
+static struct memheap_error *walk_all(struct block_map *map, const struct python *python,
+				      const struct parallel *parallel)
+{
+	struct walk walk = { map, &python->memory, NULL };
+	size_t arenas = map->pymalloc.arenas.count;
+
+	_cleanup_free_ struct gaps *gaps = calloc(parallel->workers, sizeof(*gaps));
+	if (!gaps)
+		return &error_no_memory;
+	walk.gaps = gaps;
+	parallel_for(parallel, "reading pools", arenas, 1, read_pools, &walk);
+	if (!number_blocks(map))
+		return error_create(MEMHEAP_FAILED, "cannot number the blocks: more than %llu",
+				    BLOCKS_MAX);
+	map->tags = allocate_tags(map->count);
+	if (!map->tags)
+		return &error_no_memory;
+	parallel_for(parallel, "walking pools", arenas, 1, walk_pools, &walk);
+	tag_chunks(map);
+	for (unsigned i = 0; i < parallel->workers; i++)
+		gaps_merge(&map->gaps, &gaps[i]);
+	return NULL;
+}
+
+struct memheap_error *blocks_build(struct block_map *map, const struct python *python,
+				   const struct modules *modules, const struct stacks *stacks,
+				   const struct parallel *parallel)
+{
+	_cleanup_(cleanup_taken) struct malloc_taken taken = { 0 };
+	struct memheap_error *error;
+
+	error = pymalloc_load(&map->pymalloc, python, &map->gaps);
+	if (error)
+		return error;
+	if (!collect_taken(&taken, map, python, stacks))
+		return &error_no_memory;
+	error = malloc_load(&map->malloc, python->memory.image, modules, &taken, &map->gaps);
+	return error ? error : walk_all(map, python, parallel);
+}
+
+void blocks_deinit(struct block_map *map)
+{
+	if (map->tags)
+		munmap(map->tags, ((uint64_t)map->count + 1) * sizeof(*map->tags));
+	pymalloc_deinit(&map->pymalloc);
+	malloc_unload(&map->malloc);
+	free(map->statics.items);
+	*map = (struct block_map) { 0 };
+}
+
+bool blocks_add_statics(struct block_map *map)
+{
+	uint64_t count = (uint64_t)map->first_static + map->statics.count;
+	void *grown;
+
+	if (count > BLOCKS_MAX)
+		return false;
+	grown = mremap(map->tags, ((uint64_t)map->count + 1) * sizeof(*map->tags),
+		       (count + 1) * sizeof(*map->tags), MREMAP_MAYMOVE);
+	if (grown == MAP_FAILED)
+		return false;
+	map->tags = grown;
+	map->count = (block_id)count;
+	return true;
+}
+
+static bool find_in_arena(const struct block_map *map, const struct arena *arena, vaddr at,
+			  struct block *ret)
+{
+	const struct pymalloc *pymalloc = &map->pymalloc;
+	uint64_t offset = at - arena->first_pool, index = offset / pymalloc->pool_bytes, number;
+	const struct pool *pool;
+
+	if (at < arena->first_pool || index >= arena->pool_count)
+		return false;
+	pool = &pymalloc->pools[arena->pools + index];
+	offset -= index * pymalloc->pool_bytes;
+	if (!pool->count || offset < pymalloc->header_bytes)
+		return false;
+	ret->size = pymalloc_block_bytes(pymalloc, pool->size_class);
+	number = (offset - pymalloc->header_bytes) / ret->size;
+	if (number >= pool->count)
+		return false;
+	ret->id = pool->first + (block_id)number;
+	ret->start = pymalloc_pool_at(pymalloc, arena, (uint32_t)index) + pymalloc->header_bytes +
+		     number * ret->size;
+	ret->pool = true;
+	return true;
+}
+
+static bool find_in_heap(const struct block_map *map, vaddr at, struct block *ret)
+{
+	const struct heap *heap = malloc_find_heap(&map->malloc, at);
+	size_t index = heap ? malloc_find_chunk(&map->malloc, heap, at) : SIZE_MAX;
+
+	if (index == SIZE_MAX)
+		return false;
+	*ret = block_get(map, map->first_chunk + (block_id)index);
+	return true;
+}
+
+bool block_find(const struct block_map *map, vaddr at, struct block *ret)
+{
+	const struct arena *arena = pymalloc_find_arena(&map->pymalloc, at);
+
+	return arena ? find_in_arena(map, arena, at, ret) : find_in_heap(map, at, ret);
+}
+
+/* The pool that holds block `id`: its index. */
+static size_t find_pool(const struct pymalloc *pymalloc, block_id id)
+{
+	size_t low = 0, high = pymalloc->pool_count;
+
+	/* the last pool that begins at or before `id`; empty ones begin with their successor */
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (pymalloc->pools[middle].first <= id)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static const struct arena *arena_of_pool(const struct pymalloc *pymalloc, size_t pool)
+{
+	size_t low = 0, high = pymalloc->arenas.count;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (pymalloc->arenas.items[middle].pools <= pool)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &pymalloc->arenas.items[low];
+}
+
+struct block block_get(const struct block_map *map, block_id id)
+{
+	const struct pymalloc *pymalloc = &map->pymalloc;
+	const struct arena *arena;
+	struct block block = { .id = id, .pool = true };
+	size_t index;
+
+	if (id >= map->first_chunk) {
+		const struct chunk *chunk = &map->malloc.chunks.items[id - map->first_chunk];
+
+		return (struct block) { id, chunk->start, chunk->size, false };
+	}
+	index = find_pool(pymalloc, id);
+	arena = arena_of_pool(pymalloc, index);
+	block.size = pymalloc_block_bytes(pymalloc, pymalloc->pools[index].size_class);
+	block.start = pymalloc_pool_at(pymalloc, arena, (uint32_t)(index - arena->pools)) +
+		      pymalloc->header_bytes + (id - pymalloc->pools[index].first) * block.size;
+	return block;
+}

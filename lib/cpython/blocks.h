@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The block map: every block of every allocator, and what each of them is.
+ *
+ * Blocks have dense ids: those of pymalloc's pools, pool by pool in the order of addresses, then
+ * malloc's chunks, then the objects in static data. One 32-bit tag for each block says what it is;
+ * from an address to its block is arithmetic.
+ */
+#pragma once
+
+#include "../base/parallel.h"
+#include "../malloc/malloc.h"
+#include "../target/stacks.h"
+#include "allocators/pymalloc.h"
+
+typedef uint32_t block_id;
+
+#define BLOCK_NONE UINT32_MAX
+
+enum block_state {
+	BLOCK_UNSEEN,    /* not a block */
+	BLOCK_FREE,      /* handed out once, given back */
+	BLOCK_UNTOUCHED, /* never handed out */
+	BLOCK_USED,      /* handed out; nobody knows what for */
+	BLOCK_OBJECT,    /* an object begins here, after its pre-header */
+	BLOCK_BUFFER,    /* memory that an object, or the interpreter, owns */
+	BLOCK_PARKED,    /* a dead object on one of CPython's free lists */
+};
+
+/*
+ * A tag: the state in bits 0-2; in bits 3-8 a detail (objects: the pre-header in units of 16 bytes;
+ * buffers: enum buffer_kind; parked: enum free_list_kind); above them the type of the object, or
+ * of the buffer's owner.
+ */
+typedef uint32_t block_tag;
+
+#define TAG_DETAIL_SHIFT 3
+#define TAG_DETAIL_MASK  0x3F
+#define TAG_TYPE_SHIFT   9
+#define TAG_TYPE_MAX     (UINT32_MAX >> TAG_TYPE_SHIFT)
+
+static inline block_tag tag_make(enum block_state state, unsigned detail, uint32_t type)
+{
+	return (block_tag)state | detail << TAG_DETAIL_SHIFT | type << TAG_TYPE_SHIFT;
+}
+
+static inline enum block_state tag_state(block_tag tag)
+{
+	return tag & 7;
+}
+
+static inline unsigned tag_detail(block_tag tag)
+{
+	return tag >> TAG_DETAIL_SHIFT & TAG_DETAIL_MASK;
+}
+
+static inline uint32_t tag_type(block_tag tag)
+{
+	return tag >> TAG_TYPE_SHIFT;
+}
+
+/* An object in static data: it is no allocator's block, but has a tag like one. */
+struct static_object {
+	vaddr at;
+	uint32_t size; /* bytes that it covers */
+};
+
+struct block_map {
+	struct pymalloc pymalloc;
+	struct malloc_map malloc;
+	VECTOR(struct static_object) statics; /* by address */
+	block_id first_chunk, first_static, count;
+	block_tag *tags;
+	struct gaps gaps;
+};
+
+/* A block, found. */
+struct block {
+	block_id id;
+	vaddr start;
+	uint64_t size; /* usable bytes, allocator's header excluded */
+	bool pool;     /* pymalloc's, not malloc's */
+};
+
+/* Finds all blocks and their states; BLOCK_USED is as far as it goes. */
+struct memheap_error *blocks_build(struct block_map *map, const struct python *python,
+				   const struct modules *modules, const struct stacks *stacks,
+				   const struct parallel *parallel);
+
+void blocks_deinit(struct block_map *map);
+
+/* Makes room for the tags of `map->statics`, once they are known; false when out of memory. */
+bool blocks_add_statics(struct block_map *map);
+
+/* The block whose [start, start + size) holds `at`; false when there is none. */
+bool block_find(const struct block_map *map, vaddr at, struct block *ret);
+
+/* The block with `id`, which is no static. */
+struct block block_get(const struct block_map *map, block_id id);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "classify.h"
+
+#define PREHEADER_STEP    16
+#define PREHEADER_MAX     32
+#define REFCOUNT_MAX      (1ULL << 44)
+#define REFCOUNT_POINTERS 0xFFFF /* above it, a refcount may be a pointer in truth */
+#define LINK_FLAGS        3      /* low bits of _gc_next and _gc_prev */
+
+/* Whether an object lies at `at`, as far as its type tells. */
+static bool is_object_address(const struct judge *judge, vaddr at)
+{
+	uint64_t type;
+
+	return at % sizeof(vaddr) == 0 &&
+	       memory_field(&judge->python->memory, at, FIELD_OBJECT_TYPE, &type) &&
+	       type_find(judge->types, type) != TYPE_NONE;
+}
+
+bool judge_refcount(const struct judge *judge, uint64_t refcount)
+{
+	const struct layout *layout = &judge->python->layout;
+
+	if (!refcount)
+		return false;
+	if (layout_knows(layout, CONSTANT_IMMORTAL_REFCOUNT)) {
+		if (refcount > UINT32_MAX)
+			return false;
+	} else if (refcount >= REFCOUNT_MAX) {
+		return false;
+	}
+	/* two pointers in a row, to an object and to a type, are no header */
+	return refcount <= REFCOUNT_POINTERS || !is_object_address(judge, refcount);
+}
+
+/*
+ * The GC header in front of an object: untracked, with nothing but flags; or tracked, between two
+ * neighbours, the next of which points back. 3.8 and later: Include/internal/pycore_gc.h
+ */
+static bool judge_links(const struct judge *judge, const struct object *object, bool *tracked)
+{
+	const struct layout *layout = &judge->python->layout;
+	uint32_t previous_at = layout_offset(layout, FIELD_GC_HEAD_PREVIOUS);
+	vaddr head = object->at - layout_offset(layout, SIZE_GC_HEAD);
+	const uint8_t *bytes = object->bytes - layout_offset(layout, SIZE_GC_HEAD);
+	uint64_t next = load_u64(bytes + layout_offset(layout, FIELD_GC_HEAD_NEXT));
+	uint64_t previous = load_u64(bytes + previous_at), back;
+
+	*tracked = next;
+	if (!next)
+		return previous <= LINK_FLAGS;
+	/* a collection uses the links for counts of its own */
+	if (judge->python->collecting)
+		return true;
+	return image_u64(judge->python->memory.image, (next & ~(uint64_t)LINK_FLAGS) + previous_at,
+			 &back) &&
+	       (back & ~(uint64_t)LINK_FLAGS) == head;
+}
+
+/* Whether an object with a pre-header of `preheader` bytes begins in the candidate. */
+static bool judge_at(const struct judge *judge, const struct candidate *candidate,
+		     uint32_t preheader, struct verdict *ret)
+{
+	const struct layout *layout = &judge->python->layout;
+	const uint8_t *bytes = candidate->bytes + preheader;
+	uint32_t index =
+		type_find(judge->types, load_u64(bytes + layout_offset(layout, FIELD_OBJECT_TYPE)));
+	const struct type *type;
+
+	if (index == TYPE_NONE)
+		return false;
+	type = &judge->types->list.items[index];
+	if (!candidate->is_static && type->preheader != preheader)
+		return false;
+	if (!judge_refcount(judge, load_u64(bytes + layout_offset(layout, FIELD_OBJECT_REFCOUNT))))
+		return false;
+	*ret = (struct verdict){
+		.object = {
+			.at = candidate->at + preheader,
+			.bytes = bytes,
+			.room = candidate->size - preheader,
+			.before = preheader,
+			.type = type,
+		},
+		.type = index,
+	};
+	return candidate->is_static || !type->gc || judge_links(judge, &ret->object, &ret->tracked);
+}
+
+bool judge_header(const struct judge *judge, const struct candidate *candidate, struct verdict *ret)
+{
+	uint32_t least = layout_offset(&judge->python->layout, SIZE_OBJECT);
+
+	for (uint32_t preheader = 0; preheader <= PREHEADER_MAX; preheader += PREHEADER_STEP) {
+		if (preheader + least > candidate->size || (candidate->is_static && preheader))
+			return false;
+		if (judge_at(judge, candidate, preheader, ret))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* Telling objects from other blocks. */
+#pragma once
+
+#include "objects.h"
+
+/* A block, or an address in static data, that is to be looked at. */
+struct candidate {
+	const uint8_t *bytes;
+	vaddr at;
+	uint64_t size;
+	bool is_static; /* no pre-header */
+};
+
+struct judge {
+	const struct python *python;
+	const struct type_table *types;
+};
+
+/* What a candidate turned out to be. */
+struct verdict {
+	struct object object;
+	uint32_t type;
+	bool tracked; /* by the garbage collector, with links that lead back */
+};
+
+/* Whether the candidate begins with a known type, a plausible refcount and sound GC links, before
+ * its decoder has seen it. */
+bool judge_header(const struct judge *judge, const struct candidate *candidate,
+		  struct verdict *ret);
+
+/* Whether `refcount` can be one. */
+bool judge_refcount(const struct judge *judge, uint64_t refcount);

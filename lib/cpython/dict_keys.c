@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "dict_keys.h"
+
+#define LOG2_SIZE_MAX 40
+
+/* 3.11 Include/internal/pycore_dict.h: DictKeysKind */
+#define KIND_GENERAL 0
+#define KIND_SPLIT   2
+
+/* 3.10 Objects/dictobject.c, DK_IXSIZE(): bytes of one index. */
+static uint64_t index_width(uint64_t slots)
+{
+	return slots <= 0xFF ? 1 : slots <= 0xFFFF ? 2 : slots <= 0xFFFFFFFF ? 4 : 8;
+}
+
+/* 3.11 and later: sizes as powers of two. Returns the bytes of the indices, 0 when damaged. */
+static uint64_t read_log2_header(const struct layout *layout, const uint8_t *bytes,
+				 struct dict_keys *keys)
+{
+	uint64_t log2 = field_load(layout, bytes, FIELD_KEYS_LOG2_SIZE);
+	uint64_t log2_index = field_load(layout, bytes, FIELD_KEYS_LOG2_INDEX_BYTES);
+	uint64_t kind = field_load(layout, bytes, FIELD_KEYS_KIND);
+
+	if (log2 > LOG2_SIZE_MAX || log2_index < log2 || log2_index > log2 + 3 || kind > KIND_SPLIT)
+		return 0;
+	keys->slots = 1ULL << log2;
+	keys->str_keys = kind != KIND_GENERAL;
+	keys->split = kind == KIND_SPLIT;
+	return 1ULL << log2_index;
+}
+
+/* Up to 3.10: the size itself. */
+static uint64_t read_plain_header(const struct layout *layout, const uint8_t *bytes,
+				  struct dict_keys *keys)
+{
+	keys->slots = field_load(layout, bytes, FIELD_KEYS_SIZE);
+	if (!keys->slots || keys->slots & (keys->slots - 1) || keys->slots >> LOG2_SIZE_MAX)
+		return 0;
+	return keys->slots * index_width(keys->slots);
+}
+
+bool dict_keys_read(const struct memory *memory, vaddr at, struct dict_keys *ret)
+{
+	const struct layout *layout = memory->layout;
+	const uint8_t *bytes = memory_struct(memory, at, SIZE_KEYS);
+	struct dict_keys keys = { .at = at };
+	uint64_t index_bytes, entry_bytes;
+
+	if (!bytes)
+		return false;
+	index_bytes = layout_has(layout, FIELD_KEYS_LOG2_SIZE)
+			      ? read_log2_header(layout, bytes, &keys)
+			      : read_plain_header(layout, bytes, &keys);
+	keys.refcount = field_load(layout, bytes, FIELD_KEYS_REFCOUNT);
+	keys.usable = keys.slots * 2 / 3;
+	keys.used = field_load(layout, bytes, FIELD_KEYS_ENTRY_COUNT);
+	keys.free = field_load(layout, bytes, FIELD_KEYS_USABLE);
+	if (!index_bytes || keys.used > keys.usable || keys.free > keys.usable)
+		return false;
+	entry_bytes = layout_offset(layout, keys.str_keys ? SIZE_STR_KEY_ENTRY : SIZE_KEY_ENTRY);
+	keys.entries = at + layout_offset(layout, SIZE_KEYS) + index_bytes;
+	keys.size = layout_offset(layout, SIZE_KEYS) + index_bytes + keys.usable * entry_bytes;
+	*ret = keys;
+	return true;
+}
+
+bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,
+		     vaddr *key, vaddr *value)
+{
+	const struct layout *layout = memory->layout;
+	enum field_id size = keys->str_keys ? SIZE_STR_KEY_ENTRY : SIZE_KEY_ENTRY;
+	enum field_id key_field = keys->str_keys ? FIELD_STR_KEY_ENTRY_KEY : FIELD_KEY_ENTRY_KEY;
+	enum field_id value_field =
+		keys->str_keys ? FIELD_STR_KEY_ENTRY_VALUE : FIELD_KEY_ENTRY_VALUE;
+	uint64_t bytes = layout_offset(layout, size);
+	const uint8_t *entry = image_at(memory->image, keys->entries + index * bytes, bytes);
+
+	if (!entry)
+		return false;
+	*key = field_load(layout, entry, key_field);
+	*value = field_load(layout, entry, value_field);
+	return true;
+}

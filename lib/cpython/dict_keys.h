@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The keys tables of dicts: PyDictKeysObject, 3.6 and later. */
+#pragma once
+
+#include "memory.h"
+
+struct dict_keys {
+	vaddr at;
+	uint64_t refcount; /* dicts and types that share the table */
+	uint64_t slots;    /* dk_size, a power of two */
+	uint64_t usable;   /* entries that there is room for */
+	uint64_t used;     /* entries in use or deleted */
+	uint64_t free;     /* entries that can still be added */
+	uint64_t size;     /* bytes of the table, as __sizeof__ counts them */
+	vaddr entries;
+	bool str_keys; /* entries are {key, value} without a hash */
+	bool split;    /* the values are not in the entries */
+};
+
+/* Reads and checks the header of the table at `at`; false when it is none or missing. */
+bool dict_keys_read(const struct memory *memory, vaddr at, struct dict_keys *ret);
+
+/* The key of entry `index` (0 when deleted), and where its value is unless the table is split. */
+bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,
+		     vaddr *key, vaddr *value);

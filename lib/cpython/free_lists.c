@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#include <elf.h>
+
+#include "dict_keys.h"
+#include "free_lists.h"
+
+#define CHAIN_MAX       100000
+#define TUPLE_LISTS_MAX 64
+#define NEAR_BYTES      64 /* how near a list's count stands to its head */
+#define KEYS_MIN_SLOTS  8  /* Objects/dictobject.c: PyDict_MINSIZE */
+
+const char *const free_list_names[FREE_LIST_KINDS] = {
+#define FREE_LIST(name, text, type) text,
+#include "free_lists.def"
+#undef FREE_LIST
+};
+
+static const char *const parked_types[FREE_LIST_KINDS] = {
+#define FREE_LIST(name, text, type) type,
+#include "free_lists.def"
+#undef FREE_LIST
+};
+
+struct marking {
+	struct block_map *map;
+	const struct python *python;
+	const struct type_table *types;
+};
+
+/* Parks the used block that holds the dead object at `at`; false when there is none. */
+static bool park(const struct marking *marking, vaddr at, enum free_list_kind kind)
+{
+	struct block block;
+
+	if (!block_find(marking->map, at, &block) || marking->map->tags[block.id] != BLOCK_USED)
+		return false;
+	marking->map->tags[block.id] = tag_make(BLOCK_PARKED, kind, TYPE_NONE);
+	return true;
+}
+
+static void report_break(const struct marking *marking, vaddr at)
+{
+	gap_add(&marking->map->gaps, GAP_FREE_LIST_DAMAGED, at, 0);
+}
+
+/* Parks `count` objects of an array of pointers. */
+static void park_array(const struct marking *marking, vaddr array, uint64_t count,
+		       enum free_list_kind kind)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t object;
+
+		if (!image_u64(marking->python->memory.image, array + i * sizeof(vaddr), &object) ||
+		    !park(marking, object, kind)) {
+			report_break(marking, array + i * sizeof(vaddr));
+			return;
+		}
+	}
+}
+
+/* Parks `count` objects that are linked through field `link`. */
+static void park_chain(const struct marking *marking, vaddr object, uint64_t count,
+		       enum field_id link, enum free_list_kind kind)
+{
+	for (uint64_t i = 0; i < count && i < CHAIN_MAX; i++) {
+		if (!park(marking, object, kind) ||
+		    !memory_field(&marking->python->memory, object, link, &object)) {
+			report_break(marking, object);
+			return;
+		}
+	}
+}
+
+/* A free list of an interpreter. */
+struct list_row {
+	enum free_list_kind kind;
+	enum field_id list, count;
+	enum field_id link; /* of a chain; FIELD_COUNT: an array of pointers */
+};
+
+/* 3.10-3.13 Include/internal/pycore_interp.h and pycore_freelist.h; how each is linked: float
+ * Objects/floatobject.c (through ob_type), frame frameobject.c, exceptions.c (through dict),
+ * context Python/context.c (through ctx_weakreflist). */
+static const struct list_row rows[] = {
+	{ FREE_LIST_FLOAT, FIELD_FLOAT_FREE_LIST, FIELD_FLOAT_FREE_COUNT, FIELD_OBJECT_TYPE },
+	{ FREE_LIST_LIST, FIELD_LIST_FREE_LIST, FIELD_LIST_FREE_COUNT, FIELD_COUNT },
+	{ FREE_LIST_DICT, FIELD_DICT_FREE_LIST, FIELD_DICT_FREE_COUNT, FIELD_COUNT },
+	{ FREE_LIST_DICT_KEYS, FIELD_KEYS_FREE_LIST, FIELD_KEYS_FREE_COUNT, FIELD_COUNT },
+	{ FREE_LIST_CONTEXT, FIELD_CONTEXT_FREE_LIST, FIELD_CONTEXT_FREE_COUNT,
+	  FIELD_CONTEXT_WEAK_LIST },
+	{ FREE_LIST_FRAME, FIELD_FRAME_FREE_LIST, FIELD_FRAME_FREE_COUNT, FIELD_FRAME_BACK },
+	{ FREE_LIST_GENERATOR_VALUE, FIELD_GEN_VALUE_FREE_LIST, FIELD_GEN_VALUE_FREE_COUNT,
+	  FIELD_COUNT },
+	{ FREE_LIST_GENERATOR_SEND, FIELD_GEN_SEND_FREE_LIST, FIELD_GEN_SEND_FREE_COUNT,
+	  FIELD_COUNT },
+	{ FREE_LIST_MEMORY_ERROR, FIELD_MEMORY_ERROR_FREE_LIST, FIELD_MEMORY_ERROR_FREE_COUNT,
+	  FIELD_EXCEPTION_DICT },
+};
+
+static void mark_row(const struct marking *marking, vaddr interp, const struct list_row *row)
+{
+	const struct memory *memory = &marking->python->memory;
+	uint64_t count, head;
+
+	if (!memory_field(memory, interp, row->count, &count))
+		return;
+	if (row->link == FIELD_COUNT) {
+		uint64_t room = memory->layout->fields[row->list].size / sizeof(vaddr);
+
+		park_array(marking, memory_address(memory, interp, row->list), MIN(count, room),
+			   row->kind);
+	} else if (memory_field(memory, interp, row->list, &head)) {
+		park_chain(marking, head, count, row->link, row->kind);
+	}
+}
+
+/* A list for each small length, linked through the first item. Objects/tupleobject.c */
+static void mark_tuples(const struct marking *marking, vaddr interp)
+{
+	const struct memory *memory = &marking->python->memory;
+	const struct layout *layout = memory->layout;
+	vaddr lists = memory_address(memory, interp, FIELD_TUPLE_FREE_LISTS);
+	vaddr counts = memory_address(memory, interp, FIELD_TUPLE_FREE_COUNTS);
+	uint64_t room = layout->fields[FIELD_TUPLE_FREE_LISTS].size / sizeof(vaddr);
+	/* up to 3.10 the first list holds the live empty tuple */
+	uint64_t first = !layout_constant(layout, CONSTANT_TUPLE_FREE_LIST_FIRST);
+
+	if (!layout_has(layout, FIELD_TUPLE_FREE_LISTS))
+		return;
+	for (uint64_t i = first; i < MIN(room, (uint64_t)TUPLE_LISTS_MAX); i++) {
+		uint64_t head;
+		uint32_t count;
+
+		if (image_u64(memory->image, lists + i * sizeof(vaddr), &head) &&
+		    image_u32(memory->image, counts + i * sizeof(count), &count))
+			park_chain(marking, head, count, FIELD_TUPLE_ITEMS, FREE_LIST_TUPLE);
+	}
+}
+
+void free_lists_mark(struct block_map *map, const struct python *python,
+		     const struct type_table *types)
+{
+	struct marking marking = { map, python, types };
+
+	for (size_t i = 0; i < python->interpreters.count; i++) {
+		vaddr interp = python->interpreters.items[i].at, slice;
+
+		for (size_t j = 0; j < ARRAY_SIZE(rows); j++)
+			mark_row(&marking, interp, &rows[j]);
+		mark_tuples(&marking, interp);
+		if (memory_field(&python->memory, interp, FIELD_SLICE_CACHE, &slice) && slice)
+			park(&marking, slice, FREE_LIST_SLICE);
+	}
+}
+
+/* The list that a dead object of this type would be on, or FREE_LIST_KINDS. */
+static enum free_list_kind list_of_type(const struct type *type)
+{
+	for (int i = 0; i < FREE_LIST_KINDS; i++) {
+		if (parked_types[i] && !strcmp(parked_types[i], type->name))
+			return i;
+	}
+	return FREE_LIST_KINDS;
+}
+
+/* Whether the block holds a dead object, with refcount 0, of a type with a free list. */
+static bool search_object(const struct marking *marking, const uint8_t *bytes, uint64_t size,
+			  enum free_list_kind *ret)
+{
+	const struct layout *layout = &marking->python->layout;
+	uint32_t gc = layout_offset(layout, SIZE_GC_HEAD), index;
+
+	if (size < gc + layout_offset(layout, SIZE_OBJECT) ||
+	    field_load(layout, bytes + gc, FIELD_OBJECT_REFCOUNT) ||
+	    load_u64(bytes + layout_offset(layout, FIELD_GC_HEAD_NEXT)))
+		return false;
+	index = type_find(marking->types, field_load(layout, bytes + gc, FIELD_OBJECT_TYPE));
+	if (index == TYPE_NONE || marking->types->list.items[index].preheader != gc)
+		return false;
+	*ret = list_of_type(&marking->types->list.items[index]);
+	return *ret != FREE_LIST_KINDS;
+}
+
+/* Whether the block holds a keys table of the smallest size that nobody refers to. */
+static bool search_keys(const struct marking *marking, vaddr at, uint64_t size)
+{
+	struct dict_keys keys;
+
+	return dict_keys_read(&marking->python->memory, at, &keys) && !keys.refcount &&
+	       keys.slots == KEYS_MIN_SLOTS && keys.size <= size && keys.size + 16 > size;
+}
+
+static void search_blocks(const struct marking *marking)
+{
+	struct block_map *map = marking->map;
+
+	for (block_id id = 0; id < map->first_static; id++) {
+		enum free_list_kind kind;
+		struct block block;
+		const uint8_t *bytes;
+
+		if (map->tags[id] != BLOCK_USED)
+			continue;
+		block = block_get(map, id);
+		bytes = image_at(marking->python->memory.image, block.start, block.size);
+		if (!bytes)
+			continue;
+		if (search_object(marking, bytes, block.size, &kind))
+			map->tags[id] = tag_make(BLOCK_PARKED, kind, TYPE_NONE);
+		else if (search_keys(marking, block.start, block.size))
+			map->tags[id] = tag_make(BLOCK_PARKED, FREE_LIST_DICT_KEYS, TYPE_NONE);
+	}
+}
+
+/* The length of a chain of dead floats from `at`: refcount 0, ob_type the next one; 0 when it is
+ * none. */
+static uint64_t float_chain(const struct marking *marking, vaddr at)
+{
+	const struct memory *memory = &marking->python->memory;
+	uint64_t size = round_up(layout_offset(memory->layout, SIZE_FLOAT), 16);
+	uint64_t length = 0, refcount;
+
+	while (at && length < CHAIN_MAX) {
+		struct block block;
+
+		if (!block_find(marking->map, at, &block) || block.start != at ||
+		    block.size != size || marking->map->tags[block.id] != BLOCK_USED ||
+		    !memory_field(memory, at, FIELD_OBJECT_REFCOUNT, &refcount) || refcount ||
+		    !memory_field(memory, at, FIELD_OBJECT_TYPE, &at))
+			return 0;
+		length++;
+	}
+	return at ? 0 : length;
+}
+
+/* Whether a 32-bit `count` stands near offset `at` of the segment. */
+static bool count_is_near(const struct segment *segment, uint64_t at, uint64_t count)
+{
+	uint64_t size = segment->end - segment->start;
+	uint64_t first = at > NEAR_BYTES ? at - NEAR_BYTES : 0;
+
+	for (uint64_t i = first; i + 4 <= size && i <= at + NEAR_BYTES; i += 4) {
+		if (load_u32(segment->bytes + i) == count)
+			return true;
+	}
+	return false;
+}
+
+/* The head of the list of floats is a static variable next to its count. */
+static void search_floats(const struct marking *marking)
+{
+	const struct image *image = marking->python->memory.image;
+	const struct module *module = marking->python->module;
+
+	for (size_t i = 0; i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+
+		if (!segment->bytes || !(segment->permissions & PF_W) ||
+		    segment->start < module->start || segment->end > module->end)
+			continue;
+		for (uint64_t at = 0; at + 8 <= segment->end - segment->start; at += 8) {
+			vaddr head = load_u64(segment->bytes + at);
+			uint64_t length = head ? float_chain(marking, head) : 0;
+
+			if (length && count_is_near(segment, at, length)) {
+				park_chain(marking, head, length, FIELD_OBJECT_TYPE,
+					   FREE_LIST_FLOAT);
+				return;
+			}
+		}
+	}
+}
+
+void free_lists_search(struct block_map *map, const struct python *python,
+		       const struct type_table *types)
+{
+	struct marking marking = { map, python, types };
+
+	if (layout_has(&python->layout, FIELD_FLOAT_FREE_LIST))
+		return;
+	search_blocks(&marking);
+	search_floats(&marking);
+}

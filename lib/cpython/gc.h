@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* The garbage collector's state: Include/internal/pycore_gc.h */
+#pragma once
+
+#include "runtime.h"
+
+#define GENERATIONS 3
+
+struct gc_generation {
+	vaddr head;
+	int64_t count, threshold;
+	uint64_t collections, collected, uncollectable;
+	uint64_t objects; /* on its list; only set by gc_count_objects() */
+};
+
+struct gc_state {
+	uint32_t interpreter;
+	bool enabled, collecting;
+	struct gc_generation generations[GENERATIONS];
+	vaddr permanent;            /* list head of the permanent generation */
+	uint64_t permanent_objects; /* gc.get_freeze_count() */
+	uint64_t garbage;           /* len(gc.garbage) */
+};
+
+/* Reads the state of interpreter number `index`; false when it contradicts itself. */
+bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret);
+
+/* Walks the lists of the generations; a broken list is a gap. */
+void gc_count_objects(const struct python *python, struct gc_state *gc, struct gaps *gaps);

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A process may hold several copies of _PyRuntime (a static interpreter that also loaded a
+ * libpython); the one whose interpreters can be walked is the live one. Every candidate is
+ * verified before it is believed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../base/cleanup.h"
+#include "runtime.h"
+#include "values.h"
+#include "version.h"
+
+#define INTERPRETERS_MAX      10000
+#define THREADS_MAX           1000000
+#define STACK_CHUNKS_MAX      1000000
+#define PAGE_BYTES            4096
+#define STACK_CHUNK_BYTES_MAX (1ULL << 40)
+
+static vaddr read_pointer(const struct memory *memory, vaddr base, enum field_id id)
+{
+	uint64_t value;
+
+	return memory_field(memory, base, id, &value) ? value : 0;
+}
+
+/* Reads the threads of one interpreter; false when its list is not one. */
+static bool read_threads(struct python *python, vaddr interp, uint32_t index)
+{
+	const struct memory *memory = &python->memory;
+	vaddr at = read_pointer(memory, interp, FIELD_INTERP_THREADS);
+
+	for (size_t i = 0; at; i++) {
+		struct thread_state *thread;
+
+		if (i == THREADS_MAX || read_pointer(memory, at, FIELD_THREAD_INTERP) != interp) {
+			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
+			return i > 0;
+		}
+		thread = vector_push(&python->threads);
+		if (!thread)
+			return false;
+		*thread = (struct thread_state) {
+			.at = at,
+			.interpreter = index,
+			.id = read_pointer(memory, at, FIELD_THREAD_ID),
+			.native_id = read_pointer(memory, at, FIELD_THREAD_NATIVE_ID),
+		};
+		at = read_pointer(memory, at, FIELD_THREAD_NEXT);
+	}
+	return true;
+}
+
+static vaddr find_gc(const struct python *python, vaddr interp)
+{
+	const struct layout *layout = &python->layout;
+
+	return layout_has(layout, FIELD_INTERP_GC)
+		       ? memory_address(&python->memory, interp, FIELD_INTERP_GC)
+		       : memory_address(&python->memory, python->runtime, FIELD_RUNTIME_GC);
+}
+
+/* Reads one interpreter; false when there is none at `at`. */
+static bool read_interpreter(struct python *python, vaddr at)
+{
+	const struct memory *memory = &python->memory;
+	uint32_t index = (uint32_t)python->interpreters.count;
+	uint64_t id, collecting;
+	struct interpreter *interp;
+
+	if (!memory_field(memory, at, FIELD_INTERP_ID, &id) || (int64_t)id < 0 || id > UINT32_MAX ||
+	    !read_threads(python, at, index))
+		return false;
+	interp = vector_push(&python->interpreters);
+	if (!interp)
+		return false;
+	*interp = (struct interpreter) {
+		.at = at,
+		.id = (int64_t)id,
+		.sys = read_pointer(memory, at, FIELD_INTERP_SYS),
+		.builtins = read_pointer(memory, at, FIELD_INTERP_BUILTINS),
+		.modules = read_pointer(memory, at, FIELD_INTERP_MODULES),
+		.gc = find_gc(python, at),
+	};
+	if (memory_field(memory, interp->gc, FIELD_GC_COLLECTING, &collecting))
+		python->collecting |= collecting;
+	return true;
+}
+
+static int compare_frame_stacks(const void *a, const void *b)
+{
+	const struct frame_stack *left = a, *right = b;
+
+	return left->start < right->start ? -1 : left->start > right->start;
+}
+
+/* Follows the stack chunks of a thread from `at` down; false when out of memory. */
+static bool read_frame_stack(struct python *python, vaddr at)
+{
+	for (size_t i = 0; at && i < STACK_CHUNKS_MAX; i++) {
+		vaddr size = read_pointer(&python->memory, at, FIELD_STACK_CHUNK_SIZE);
+		struct frame_stack *stack;
+
+		if (!size || size % PAGE_BYTES || at % PAGE_BYTES || size > STACK_CHUNK_BYTES_MAX) {
+			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
+			return true;
+		}
+		stack = vector_push(&python->frame_stacks);
+		if (!stack)
+			return false;
+		*stack = (struct frame_stack) { at, at + size };
+		at = read_pointer(&python->memory, at, FIELD_STACK_CHUNK_PREVIOUS);
+	}
+	return true;
+}
+
+static bool read_frame_stacks(struct python *python)
+{
+	for (size_t i = 0; i < python->threads.count; i++) {
+		vaddr thread = python->threads.items[i].at;
+
+		if (!read_frame_stack(python, read_pointer(&python->memory, thread,
+							   FIELD_THREAD_STACK_CHUNK)) ||
+		    !read_frame_stack(python, read_pointer(&python->memory, thread,
+							   FIELD_THREAD_CACHED_CHUNK)))
+			return false;
+	}
+	if (python->frame_stacks.count)
+		qsort(python->frame_stacks.items, python->frame_stacks.count,
+		      sizeof(*python->frame_stacks.items), compare_frame_stacks);
+	return true;
+}
+
+static int compare_interpreters(const void *a, const void *b)
+{
+	const struct interpreter *left = a, *right = b;
+
+	return left->id < right->id ? -1 : left->id > right->id;
+}
+
+/* New interpreters are pushed at the head of the list: the main one is its end. */
+static void sort_interpreters(struct python *python)
+{
+	struct interpreter *items = python->interpreters.items;
+	size_t count = python->interpreters.count;
+
+	_cleanup_free_ vaddr *before = calloc(count, sizeof(*before));
+	if (!before)
+		return;
+	for (size_t i = 0; i < count; i++)
+		before[i] = items[i].at;
+	qsort(items, count, sizeof(*items), compare_interpreters);
+	for (size_t i = 0; i < python->threads.count; i++) {
+		struct thread_state *thread = &python->threads.items[i];
+		vaddr at = before[thread->interpreter];
+
+		for (uint32_t j = 0; j < count; j++) {
+			if (items[j].at == at)
+				thread->interpreter = j;
+		}
+	}
+}
+
+/* Walks the interpreters of the runtime; false when this is no runtime that was initialised. */
+static bool read_interpreters(struct python *python)
+{
+	const struct memory *memory = &python->memory;
+	vaddr at = read_pointer(memory, python->runtime, FIELD_RUNTIME_INTERPRETERS);
+
+	python->interpreters.count = python->threads.count = python->frame_stacks.count = 0;
+	for (size_t i = 0; at; i++) {
+		if (i == INTERPRETERS_MAX || !read_interpreter(python, at)) {
+			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
+			break;
+		}
+		at = read_pointer(memory, at, FIELD_INTERP_NEXT);
+	}
+	if (!python->interpreters.count || !read_frame_stacks(python))
+		return false;
+	sort_interpreters(python);
+	python->finalizing = read_pointer(memory, python->runtime, FIELD_RUNTIME_FINALIZING);
+	return true;
+}
+
+/* What sys.hexversion says, the last word on the version; 0 when it can't be read (yet). */
+static uint32_t read_hexversion(const struct python *python)
+{
+	vaddr sys = python->interpreters.items[0].sys, value;
+	int64_t hex;
+
+	if (!sys || !dict_lookup(&python->memory, sys, "hexversion", &value) ||
+	    !long_value(&python->memory, value, &hex) || hex >> 24 != 3)
+		return 0;
+	return (uint32_t)hex;
+}
+
+/*
+ * PyType_Type is the type of the type of every object, and its own type. Not its symbol: a program
+ * that copies the variable (a copy relocation) leaves the library's unused.
+ */
+static bool read_type_type(struct python *python)
+{
+	const struct memory *memory = &python->memory;
+	const struct interpreter *interp = &python->interpreters.items[0];
+	const vaddr dicts[] = { interp->builtins, interp->sys, interp->modules };
+
+	for (size_t i = 0; i < ARRAY_SIZE(dicts); i++) {
+		vaddr dict = dicts[i] ? read_pointer(memory, dicts[i], FIELD_OBJECT_TYPE) : 0;
+		vaddr type = dict ? read_pointer(memory, dict, FIELD_OBJECT_TYPE) : 0;
+
+		if (!type || read_pointer(memory, type, FIELD_OBJECT_TYPE) != type)
+			continue;
+		python->type_type = type;
+		return true;
+	}
+	return false;
+}
+
+/* Tries the runtime at `runtime` of `module`; an error says why it can't be the live one. */
+static struct memheap_error *try_runtime(struct python *python, const struct target *target,
+					 const struct modules *modules,
+					 const struct python_version *version,
+					 enum memheap_layout_source source, struct notices *notices)
+{
+	struct layout_target layout_target = {
+		.image = &target->image,
+		.modules = modules,
+		.interpreter = python->module,
+		.runtime = python->runtime,
+		.version = version->hex,
+		.debug_offsets = version->debug_offsets,
+	};
+	struct memheap_error *error;
+	uint32_t hex;
+
+	python->memory = (struct memory) { &target->image, &python->layout };
+	error = layout_load(&python->layout, &layout_target, source, notices);
+	if (error)
+		return error;
+	if (!read_interpreters(python))
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "the runtime of %s holds no interpreter (was it initialised?)",
+				    python->module->path);
+	hex = read_hexversion(python);
+	python->version = hex ? hex : version->hex;
+	version_format(python->version, python->version_text);
+	if (hex && hex >> 16 != version->hex >> 16)
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "%s contradicts itself: its %s says another version than "
+				    "sys.hexversion (%s)",
+				    python->module->path, version->found, python->version_text);
+	if (!read_type_type(python))
+		return error_create(MEMHEAP_NOT_PYTHON, "cannot find PyType_Type of %s",
+				    python->module->path);
+	return NULL;
+}
+
+static struct memheap_error *try_module(struct python *python, const struct target *target,
+					const struct modules *modules, struct module *module,
+					const struct module_search *search,
+					enum memheap_layout_source source, struct notices *notices)
+{
+	struct python_version version;
+	struct elf_symbol runtime;
+
+	if (!module_symbol(module, "_PyRuntime", &runtime))
+		return NULL;
+	module_load_debug(module, search);
+	python->module = module;
+	python->runtime = runtime.address;
+	python->runtime_found = "symbol _PyRuntime";
+	if (!version_find(&target->image, module, runtime.address, &version))
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "cannot tell which version of CPython %s is", module->path);
+	python->version_found = version.found;
+	python->free_threaded = version.free_threaded;
+	if (version.free_threaded)
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "%s is a free-threaded build, whose heap is not known",
+				    module->path);
+	return try_runtime(python, target, modules, &version, source, notices);
+}
+
+/* Whether a file of this name is likely to be a CPython: for the message when its file is missing.
+ */
+static bool sounds_like_python(const struct module *module)
+{
+	const char *slash = strrchr(module->path, '/');
+	const char *name = slash ? slash + 1 : module->path;
+
+	return !strncmp(name, "python", 6) || !strncmp(name, "libpython", 9);
+}
+
+static struct memheap_error *no_python(const struct target *target, const struct modules *modules)
+{
+	for (size_t i = 0; i < modules->list.count; i++) {
+		const struct module *module = &modules->list.items[i];
+		char id[2 * BUILD_ID_MAX + 1];
+
+		if (module->file || !sounds_like_python(module))
+			continue;
+		build_id_format(&module->build_id, id);
+		return error_hint(
+			error_create(MEMHEAP_NOT_PYTHON,
+				     "cannot read the interpreter's symbols: %s (build id %s) is "
+				     "%s on this machine (looked at %s)",
+				     module->path, *id ? id : "unknown",
+				     module->status == MODULE_MISMATCH ? "another file"
+								       : "not found",
+				     module->tried ? module->tried : module->path),
+			"copy that file from the machine of the core and give --exe, --lib-path "
+			"or --sysroot");
+	}
+	return error_hint(error_create(MEMHEAP_NOT_PYTHON,
+				       "%s is not a core of a CPython: none of its %zu ELF files "
+				       "has the symbol _PyRuntime",
+				       target->path, modules->list.count),
+			  "memheap info shows what it is; CPython before 3.8 is not known");
+}
+
+struct memheap_error *python_load(struct python *python, const struct target *target,
+				  struct modules *modules, const struct module_search *search,
+				  enum memheap_layout_source source, struct notices *notices)
+{
+	_cleanup_(error_cleanup) struct memheap_error *first = NULL;
+
+	for (size_t i = 0; i < modules->list.count; i++) {
+		struct memheap_error *error;
+
+		python->module = NULL;
+		error = try_module(python, target, modules, &modules->list.items[i], search, source,
+				   notices);
+		if (!error && python->module)
+			return NULL;
+		if (!first)
+			first = error;
+		else
+			memheap_error_destroy(error);
+	}
+	python->module = NULL;
+	return first ? take(first) : no_python(target, modules);
+}
+
+void python_unload(struct python *python)
+{
+	free(python->interpreters.items);
+	free(python->threads.items);
+	free(python->frame_stacks.items);
+	*python = (struct python) { 0 };
+}
+
+bool python_symbol(const struct python *python, const char *name, struct elf_symbol *ret)
+{
+	return module_symbol(python->module, name, ret);
+}

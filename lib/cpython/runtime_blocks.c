@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime_blocks.h"
+
+#include "decoder.h"
+#include "types.h"
+
+#define ENTRIES_MAX (1ULL << 32)
+
+/* Tags the used block that holds `at`. */
+static void mark(struct block_map *map, vaddr at, enum buffer_kind kind)
+{
+	struct block block;
+
+	if (at && block_find(map, at, &block) && map->tags[block.id] == BLOCK_USED)
+		map->tags[block.id] = tag_make(BLOCK_BUFFER, kind, TYPE_NONE);
+}
+
+/* Visits the pointers in the node of the radix tree at `at` that has `size` bytes. */
+static void mark_node_children(struct block_map *map, const struct memory *memory, vaddr at,
+			       uint64_t size, bool leaves_below)
+{
+	const struct layout *layout = memory->layout;
+	const uint8_t *bytes = image_at(memory->image, at, size);
+
+	for (uint64_t i = 0; bytes && i < size; i += sizeof(vaddr)) {
+		vaddr child = load_u64(bytes + i);
+
+		if (!child)
+			continue;
+		mark(map, child, BUFFER_ALLOCATOR);
+		if (!leaves_below)
+			mark_node_children(map, memory, child,
+					   layout_offset(layout, SIZE_ARENA_MAP_MID), true);
+	}
+}
+
+/* 3.10 and later: the tree that finds the arena of an address. Its root is in the allocator's
+ * state (3.12), or a static variable. */
+static void mark_arena_map(struct block_map *map, const struct python *python)
+{
+	const struct memory *memory = &python->memory;
+	const struct field *root = &python->layout.fields[FIELD_INTERP_OBMALLOC];
+	uint64_t size = layout_offset(&python->layout, SIZE_ARENA_MAP_TOP);
+	struct elf_symbol symbol;
+
+	if (!layout_has(&python->layout, SIZE_ARENA_MAP_TOP))
+		return;
+	if (!layout_has(&python->layout, FIELD_OBMALLOC_MAP_ROOT)) {
+		if (python_symbol(python, "arena_map_root", &symbol))
+			mark_node_children(map, memory, symbol.address, size, false);
+		return;
+	}
+	for (size_t i = 0; i < python->interpreters.count; i++) {
+		vaddr at = memory_address(memory, python->interpreters.items[i].at,
+					  FIELD_INTERP_OBMALLOC);
+
+		if (root->size == sizeof(vaddr) && !image_u64(memory->image, at, &at))
+			continue;
+		mark_node_children(map, memory, memory_address(memory, at, FIELD_OBMALLOC_MAP_ROOT),
+				   size, false);
+	}
+}
+
+/* 3.12 and later: the hash table of immortal interned strings. Python/hashtable.c */
+static void mark_interned(struct block_map *map, const struct python *python)
+{
+	const struct memory *memory = &python->memory;
+	uint64_t table, buckets, bucket_count, entries;
+
+	if (!memory_field(memory, python->runtime, FIELD_RUNTIME_INTERNED, &table) ||
+	    !memory_field(memory, table, FIELD_HASHTABLE_BUCKETS, &buckets) ||
+	    !memory_field(memory, table, FIELD_HASHTABLE_BUCKET_COUNT, &bucket_count) ||
+	    !memory_field(memory, table, FIELD_HASHTABLE_ENTRIES, &entries) ||
+	    !image_at(memory->image, buckets, bucket_count * sizeof(vaddr)) ||
+	    entries > ENTRIES_MAX)
+		return;
+	mark(map, table, BUFFER_INTERNED);
+	mark(map, buckets, BUFFER_INTERNED);
+	for (uint64_t i = 0; i < bucket_count; i++) {
+		uint64_t entry;
+
+		if (!image_u64(memory->image, buckets + i * sizeof(vaddr), &entry))
+			return;
+		/* the first word of an entry links to the next */
+		while (entry && entries--) {
+			mark(map, entry, BUFFER_INTERNED);
+			if (!image_u64(memory->image, entry, &entry))
+				break;
+		}
+	}
+}
+
+void runtime_blocks_mark(struct block_map *map, const struct python *python)
+{
+	for (size_t i = 0; i < python->interpreters.count; i++)
+		mark(map, python->interpreters.items[i].at, BUFFER_INTERPRETER);
+	for (size_t i = 0; i < python->threads.count; i++)
+		mark(map, python->threads.items[i].at, BUFFER_INTERPRETER);
+	for (size_t i = 0; i < map->pymalloc.states.count; i++)
+		mark(map, map->pymalloc.states.items[i].arenas, BUFFER_ALLOCATOR);
+	mark_arena_map(map, python);
+	mark_interned(map, python);
+}

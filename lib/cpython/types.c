@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Types are found from the top: PyType_Type is known; everything whose type is a metatype is a
+ * type, and types whose flags say so are metatypes themselves. Static types lie in the data of
+ * modules, types made at run time in malloc's chunks (they are larger than what pymalloc serves).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "types.h"
+#include "values.h"
+
+#define NAME_MAX_BYTES 1024
+#define BASIC_SIZE_MAX (1 << 30)
+#define METATYPE_DEPTH 16
+#define BASES_MAX      64
+#define ROUNDS_MAX     16
+#define PREHEADERS_MAX 32
+#define PREHEADER_STEP 16
+
+/* Whether the numbers in the type object at `bytes` make sense. */
+static bool looks_like_type(const struct memory *memory, const uint8_t *bytes)
+{
+	const struct layout *layout = memory->layout;
+	int64_t basic = field_load_signed(layout, bytes, FIELD_TYPE_BASIC_SIZE);
+	int64_t item = field_load_signed(layout, bytes, FIELD_TYPE_ITEM_SIZE);
+	vaddr base = field_load(layout, bytes, FIELD_TYPE_BASE);
+
+	return field_load(layout, bytes, FIELD_OBJECT_REFCOUNT) &&
+	       field_load(layout, bytes, FIELD_TYPE_NAME) &&
+	       basic >= (int64_t)layout_offset(layout, SIZE_OBJECT) && basic < BASIC_SIZE_MAX &&
+	       item >= 0 && item < BASIC_SIZE_MAX && base % sizeof(vaddr) == 0;
+}
+
+static bool is_metatype(const struct type_table *table, vaddr at)
+{
+	uint32_t index = type_find(table, at);
+
+	return index != TYPE_NONE && table->list.items[index].metatype;
+}
+
+bool type_verify(const struct type_table *table, const struct memory *memory, vaddr at)
+{
+	for (int depth = 0; depth < METATYPE_DEPTH; depth++) {
+		const uint8_t *bytes =
+			at % sizeof(vaddr) ? NULL : memory_struct(memory, at, SIZE_TYPE);
+		vaddr metatype;
+
+		if (!bytes || !looks_like_type(memory, bytes))
+			return false;
+		if (depth && !(field_load(memory->layout, bytes, FIELD_TYPE_FLAGS) &
+			       layout_constant(memory->layout, CONSTANT_TYPE_IS_TYPE)))
+			return false;
+		metatype = field_load(memory->layout, bytes, FIELD_OBJECT_TYPE);
+		if (is_metatype(table, metatype))
+			return true;
+		if (metatype == at)
+			return false;
+		at = metatype;
+	}
+	return false;
+}
+
+/* The last part of a dotted C name, and what precedes it. */
+static const char *join_static_name(struct strings *strings, const char *name, size_t length)
+{
+	static const char builtins[] = "builtins.";
+
+	if (length > strlen(builtins) && !memcmp(name, builtins, strlen(builtins))) {
+		name += strlen(builtins);
+		length -= strlen(builtins);
+	}
+	return strings_add(strings, name, length);
+}
+
+/* The value of __module__ in the dict of a heap type, or NULL. */
+static const char *heap_type_module(const struct memory *memory, const uint8_t *bytes,
+				    struct strings *strings)
+{
+	vaddr dict = field_load(memory->layout, bytes, FIELD_TYPE_DICT), module;
+	uint64_t type, flags;
+
+	if (!dict || !dict_lookup(memory, dict, "__module__", &module) ||
+	    !memory_field(memory, module, FIELD_OBJECT_TYPE, &type) ||
+	    !memory_field(memory, type, FIELD_TYPE_FLAGS, &flags) ||
+	    !(flags & layout_constant(memory->layout, CONSTANT_TYPE_IS_STR)))
+		return NULL;
+	return str_value(memory, module, NAME_MAX_BYTES, strings);
+}
+
+/* 3.12 Objects/typeobject.c: type_module() and type_qualname() */
+static const char *type_name(const struct memory *memory, vaddr at, const uint8_t *bytes,
+			     struct strings *strings)
+{
+	const struct layout *layout = memory->layout;
+	bool heap = field_load(layout, bytes, FIELD_TYPE_FLAGS) &
+		    layout_constant(layout, CONSTANT_TYPE_HEAP);
+	const char *name = NULL, *module;
+	uint64_t qualname;
+	size_t length;
+
+	if (heap && memory_field(memory, at, FIELD_HEAP_TYPE_QUALNAME, &qualname))
+		name = str_value(memory, qualname, NAME_MAX_BYTES, strings);
+	if (name) {
+		module = heap_type_module(memory, bytes, strings);
+		if (!module || !strcmp(module, "builtins"))
+			return name;
+		return strings_format(strings, "%s.%s", module, name);
+	}
+	name = image_string(memory->image, field_load(layout, bytes, FIELD_TYPE_NAME),
+			    NAME_MAX_BYTES, &length);
+	return name && length ? join_static_name(strings, name, length) : NULL;
+}
+
+static uint8_t type_preheader(const struct layout *layout, uint64_t flags)
+{
+	uint64_t managed = layout_constant(layout, CONSTANT_TYPE_MANAGED_DICT) |
+			   layout_constant(layout, CONSTANT_TYPE_MANAGED_WEAKREF);
+	uint64_t size = 0;
+
+	if (flags & layout_constant(layout, CONSTANT_TYPE_GC))
+		size += layout_offset(layout, SIZE_GC_HEAD);
+	if (flags & managed)
+		size += layout_constant(layout, CONSTANT_MANAGED_BYTES);
+	return (uint8_t)size;
+}
+
+bool type_add(struct type_table *table, const struct memory *memory, vaddr at)
+{
+	const struct layout *layout = memory->layout;
+	const uint8_t *bytes = memory_struct(memory, at, SIZE_TYPE);
+	uint64_t flags = field_load(layout, bytes, FIELD_TYPE_FLAGS);
+	struct type *type;
+	vaddr dict;
+
+	if (type_find(table, at) != TYPE_NONE || table->list.count >= TYPE_NONE - 1)
+		return true;
+	if (!id_map_put(&table->by_address, at, (uint32_t)table->list.count))
+		return false;
+	type = vector_push(&table->list);
+	if (!type)
+		return false;
+	*type = (struct type) {
+		.at = at,
+		.name = type_name(memory, at, bytes, &table->strings),
+		.basic_size = field_load(layout, bytes, FIELD_TYPE_BASIC_SIZE),
+		.item_size = field_load(layout, bytes, FIELD_TYPE_ITEM_SIZE),
+		.flags = flags,
+		.base = field_load(layout, bytes, FIELD_TYPE_BASE),
+		.preheader = type_preheader(layout, flags),
+		.gc = flags & layout_constant(layout, CONSTANT_TYPE_GC),
+		.heap = flags & layout_constant(layout, CONSTANT_TYPE_HEAP),
+		.metatype = flags & layout_constant(layout, CONSTANT_TYPE_IS_TYPE),
+		.named = true,
+	};
+	dict = field_load(layout, bytes, FIELD_TYPE_DICT);
+	if (!type->name) {
+		type->named = false;
+		type->name =
+			strings_format(&table->strings, "<type at 0x%llx>", (unsigned long long)at);
+	}
+	if (type->heap && dict)
+		dict_lookup(memory, dict, "__sizeof__", &type->sizeof_method);
+	return type->name;
+}
+
+/* Adds all types in the writable data of modules; false when out of memory. */
+static bool scan_static_data(struct type_table *table, const struct memory *memory,
+			     const struct modules *modules)
+{
+	const struct image *image = memory->image;
+	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
+
+	for (size_t i = 0; i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+		uint64_t size = modules_data_size(modules, segment);
+
+		for (uint64_t at = 0; at + type_offset + sizeof(vaddr) <= size;
+		     at += sizeof(vaddr)) {
+			if (!is_metatype(table, load_u64(segment->bytes + at + type_offset)) ||
+			    !type_verify(table, memory, segment->start + at))
+				continue;
+			if (!type_add(table, memory, segment->start + at))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Adds the type that may lie in a chunk; false when out of memory. */
+static bool scan_chunk(struct type_table *table, const struct memory *memory,
+		       const struct chunk *chunk)
+{
+	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
+
+	for (vaddr at = chunk->start; at <= chunk->start + PREHEADERS_MAX; at += PREHEADER_STEP) {
+		uint64_t type;
+
+		if (image_u64(memory->image, at + type_offset, &type) && is_metatype(table, type) &&
+		    type_verify(table, memory, at))
+			return type_add(table, memory, at);
+	}
+	return true;
+}
+
+static bool scan_chunks(struct type_table *table, const struct memory *memory,
+			const struct malloc_map *malloc)
+{
+	uint32_t least = layout_offset(memory->layout, SIZE_TYPE);
+
+	for (size_t i = 0; i < malloc->chunks.count; i++) {
+		const struct chunk *chunk = &malloc->chunks.items[i];
+
+		if (chunk->state == CHUNK_USED && chunk->size >= least &&
+		    !scan_chunk(table, memory, chunk))
+			return false;
+	}
+	return true;
+}
+
+static size_t count_metatypes(const struct type_table *table)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < table->list.count; i++)
+		count += table->list.items[i].metatype;
+	return count;
+}
+
+struct memheap_error *types_build(struct type_table *table, const struct python *python,
+				  const struct modules *modules, const struct block_map *blocks)
+{
+	const struct memory *memory = &python->memory;
+	size_t before = 0;
+
+	if (!memory_struct(memory, python->type_type, SIZE_TYPE))
+		return error_create(MEMHEAP_NOT_PYTHON, "cannot read PyType_Type at 0x%llx",
+				    (unsigned long long)python->type_type);
+	if (!type_add(table, memory, python->type_type))
+		return &error_no_memory;
+	/* each round may find metatypes, whose instances the next round finds */
+	for (int i = 0; i < ROUNDS_MAX && count_metatypes(table) > before; i++) {
+		before = count_metatypes(table);
+		if (!scan_static_data(table, memory, modules) ||
+		    !scan_chunks(table, memory, &blocks->malloc))
+			return &error_no_memory;
+	}
+	types_choose_decoders(table, memory);
+	return NULL;
+}
+
+void types_deinit(struct type_table *table)
+{
+	free(table->list.items);
+	id_map_deinit(&table->by_address);
+	strings_deinit(&table->strings);
+	*table = (struct type_table) { 0 };
+}
+
+/* The decoder of exactly this type. */
+static const struct decoder *find_decoder(const struct type *type, const struct layout *layout)
+{
+	for (size_t i = 0; decoders[i]; i++) {
+		const struct decoder *decoder = decoders[i];
+
+		if (strcmp(decoder->type_name, type->name))
+			continue;
+		if (!type->heap ||
+		    (decoder->size != FIELD_COUNT && layout_has(layout, decoder->size) &&
+		     layout_offset(layout, decoder->size) == type->basic_size))
+			return decoder;
+	}
+	return NULL;
+}
+
+/* Whether the type's __sizeof__ is a function, and so Python code. */
+static bool is_python_sizeof(const struct type_table *table, const struct memory *memory,
+			     const struct type *type)
+{
+	uint32_t index;
+	uint64_t at;
+
+	if (!type->sizeof_method ||
+	    !memory_field(memory, type->sizeof_method, FIELD_OBJECT_TYPE, &at))
+		return false;
+	index = type_find(table, at);
+	return index != TYPE_NONE && !strcmp(table->list.items[index].name, "function");
+}
+
+void types_choose_decoders(struct type_table *table, const struct memory *memory)
+{
+	for (size_t i = 0; i < table->list.count; i++) {
+		struct type *type = &table->list.items[i];
+		const struct type *at = type;
+
+		type->decoder = find_decoder(type, memory->layout);
+		type->python_sizeof = is_python_sizeof(table, memory, type);
+		for (int depth = 0; !type->decoder && depth < BASES_MAX && at->base; depth++) {
+			uint32_t base = type_find(table, at->base);
+
+			if (base == TYPE_NONE)
+				break;
+			at = &table->list.items[base];
+			type->decoder = find_decoder(at, memory->layout);
+			type->python_sizeof |= is_python_sizeof(table, memory, at);
+		}
+	}
+}

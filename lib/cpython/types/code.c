@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* code: Objects/codeobject.c, code_sizeof() */
+#include "decoders.h"
+
+#define CODE_UNIT_BYTES 2
+
+/* The number of items of the tuple (or bytes of the bytes) at `at`. */
+static bool var_size(struct measure *measure, vaddr at, uint64_t *ret)
+{
+	if (!memory_field(measure->memory, at, FIELD_VAR_SIZE, ret) || *ret >> 32) {
+		measure->unreadable = true;
+		return false;
+	}
+	return true;
+}
+
+/* _PyCodeObjectExtra: data that C extensions hang on code */
+static void add_extra(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	vaddr extra = object_field(measure, object, FIELD_CODE_EXTRA);
+	uint64_t count;
+
+	if (!extra)
+		return;
+	own(measure, extra, BUFFER_CODE_CACHE);
+	if (memory_field(measure->memory, extra, FIELD_CODE_EXTRAS_SIZE, &count) && count &&
+	    count < 4096)
+		measure->size +=
+			layout_offset(layout, SIZE_CODE_EXTRAS) + (count - 1) * sizeof(vaddr);
+	else
+		measure->unreadable = true;
+}
+
+/* Up to 3.10: the opcode cache, which frames of code that is called often get. */
+static void add_opcode_cache(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	vaddr cache = object_field(measure, object, FIELD_CODE_OPCACHE);
+	uint64_t bytes;
+
+	if (!cache || !var_size(measure, object_field(measure, object, FIELD_CODE_CODE), &bytes))
+		return;
+	measure->size +=
+		bytes / CODE_UNIT_BYTES + object_field(measure, object, FIELD_CODE_OPCACHE_SIZE) *
+						  layout_offset(layout, SIZE_OPCACHE);
+	own(measure, cache, BUFFER_CODE_CACHE);
+	own(measure, object_field(measure, object, FIELD_CODE_OPCACHE_MAP), BUFFER_CODE_CACHE);
+}
+
+static void add_cell_map(struct measure *measure, const struct object *object)
+{
+	vaddr map = object_field(measure, object, FIELD_CODE_CELL_TO_ARG);
+	vaddr cells = object_field(measure, object, FIELD_CODE_CELL_VARS);
+	uint64_t count;
+
+	if (!map || !cells || !var_size(measure, cells, &count))
+		return;
+	measure->size += count * sizeof(vaddr);
+	own(measure, map, BUFFER_CODE_CACHE);
+}
+
+/* Up to 3.10: the frame that is kept for the next call; its block begins with its GC header. */
+static void own_zombie_frame(struct measure *measure, const struct object *object)
+{
+	vaddr frame = object_field(measure, object, FIELD_CODE_ZOMBIE_FRAME);
+
+	if (frame)
+		own(measure, frame - layout_offset(measure->memory->layout, SIZE_GC_HEAD),
+		    BUFFER_FRAME);
+}
+
+/* 3.12 and later: what sys.monitoring and tracing hang on code. */
+static void own_monitoring(struct measure *measure, vaddr data)
+{
+	static const enum field_id arrays[] = {
+		FIELD_MONITORING_TOOLS,
+		FIELD_MONITORING_LINES,
+		FIELD_MONITORING_LINE_TOOLS,
+		FIELD_MONITORING_OPCODES,
+		FIELD_MONITORING_INSTRUCTION_TOOLS,
+	};
+	uint64_t at;
+
+	own(measure, data, BUFFER_CODE_CACHE);
+	for (size_t i = 0; data && i < ARRAY_SIZE(arrays); i++) {
+		if (memory_field(measure->memory, data, arrays[i], &at))
+			own(measure, at, BUFFER_CODE_CACHE);
+	}
+}
+
+static bool code_measure(struct measure *measure, const struct object *object)
+{
+	static const enum field_id caches[] = {
+		FIELD_CODE_LINE_ARRAY,
+		FIELD_CODE_CACHED,
+		FIELD_CODE_EXECUTORS,
+	};
+	const struct layout *layout = measure->memory->layout;
+
+	/* a variable-size object since 3.11: its instructions are behind it */
+	if (!plain_measure(measure, object))
+		return false;
+	if (object->type->item_size)
+		measure->size = round_up(measure->size, sizeof(vaddr));
+	add_extra(measure, object);
+	if (layout_has(layout, FIELD_CODE_CELL_TO_ARG))
+		add_cell_map(measure, object);
+	if (layout_has(layout, FIELD_CODE_OPCACHE))
+		add_opcode_cache(measure, object);
+	if (layout_has(layout, FIELD_CODE_ZOMBIE_FRAME))
+		own_zombie_frame(measure, object);
+	if (layout_has(layout, FIELD_CODE_MONITORING))
+		own_monitoring(measure, object_field(measure, object, FIELD_CODE_MONITORING));
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
+		if (layout_has(layout, caches[i]))
+			own(measure, object_field(measure, object, caches[i]), BUFFER_CODE_CACHE);
+	}
+	return true;
+}
+
+const struct decoder decoder_code = {
+	.type_name = "code",
+	.size = FIELD_COUNT,
+	.measure = code_measure,
+};

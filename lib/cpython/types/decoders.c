@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "decoders.h"
+
+#define STRING_MAX (16 << 20)
+
+const char *const buffer_names[BUFFER_KINDS] = {
+#define BUFFER(name, text) text,
+#include "../buffers.def"
+#undef BUFFER
+};
+
+extern const struct decoder decoder_array, decoder_async_generator, decoder_buffered_random,
+	decoder_buffered_reader, decoder_buffered_writer, decoder_bytearray, decoder_bytes_io,
+	decoder_code, decoder_combinations, decoder_combinations_with_replacement,
+	decoder_coroutine, decoder_ctypes_data, decoder_ctypes_dict, decoder_ctypes_type,
+	decoder_datetime, decoder_decimal, decoder_deque, decoder_dict, decoder_element,
+	decoder_frame, decoder_frozenset, decoder_generator, decoder_int, decoder_list,
+	decoder_lock, decoder_module, decoder_ndarray, decoder_numpy_bytes, decoder_numpy_generic,
+	decoder_odict, decoder_permutations, decoder_pickler, decoder_product, decoder_rlock,
+	decoder_set, decoder_str, decoder_string_io, decoder_struct, decoder_struct_3_8,
+	decoder_time, decoder_type, decoder_unpickler;
+
+const struct decoder *const decoders[] = {
+	&decoder_array,
+	&decoder_async_generator,
+	&decoder_buffered_random,
+	&decoder_buffered_reader,
+	&decoder_buffered_writer,
+	&decoder_bytearray,
+	&decoder_bytes_io,
+	&decoder_code,
+	&decoder_combinations,
+	&decoder_combinations_with_replacement,
+	&decoder_coroutine,
+	&decoder_ctypes_data,
+	&decoder_ctypes_dict,
+	&decoder_ctypes_type,
+	&decoder_datetime,
+	&decoder_decimal,
+	&decoder_deque,
+	&decoder_dict,
+	&decoder_element,
+	&decoder_frame,
+	&decoder_frozenset,
+	&decoder_generator,
+	&decoder_int,
+	&decoder_list,
+	&decoder_lock,
+	&decoder_module,
+	&decoder_ndarray,
+	&decoder_numpy_bytes,
+	&decoder_numpy_generic,
+	&decoder_odict,
+	&decoder_permutations,
+	&decoder_pickler,
+	&decoder_product,
+	&decoder_rlock,
+	&decoder_set,
+	&decoder_str,
+	&decoder_string_io,
+	&decoder_struct,
+	&decoder_struct_3_8,
+	&decoder_time,
+	&decoder_type,
+	&decoder_unpickler,
+	NULL,
+};
+
+uint64_t own_string(struct measure *measure, vaddr at, enum buffer_kind kind)
+{
+	size_t length;
+
+	if (!at)
+		return 0;
+	own(measure, at, kind);
+	if (!image_string(measure->memory->image, at, STRING_MAX, &length)) {
+		measure->unreadable = true;
+		return 0;
+	}
+	return length + 1;
+}

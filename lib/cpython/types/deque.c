@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* collections.deque: a list of blocks of 64 items. Modules/_collectionsmodule.c, deque_sizeof() */
+#include "decoders.h"
+
+static void own_blocks(struct measure *measure, const struct object *object, uint64_t count)
+{
+	vaddr block = object_field(measure, object, FIELD_DEQUE_LEFT_BLOCK);
+
+	for (uint64_t i = 0; block && i < count; i++) {
+		own(measure, block, BUFFER_DEQUE_BLOCKS);
+		if (!memory_field(measure->memory, block, FIELD_DEQUE_BLOCK_RIGHT, &block))
+			return;
+	}
+}
+
+/* Since 3.11 each deque keeps a few free blocks of its own. */
+static void own_free_blocks(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t room = layout->fields[FIELD_DEQUE_FREE_BLOCKS].size / sizeof(vaddr);
+	const uint8_t *blocks = object->bytes + layout_offset(layout, FIELD_DEQUE_FREE_BLOCKS);
+	uint64_t count = object_field(measure, object, FIELD_DEQUE_FREE_BLOCK_COUNT);
+
+	for (uint64_t i = 0; i < MIN(count, room); i++)
+		own(measure, load_u64(blocks + i * sizeof(vaddr)), BUFFER_DEQUE_BLOCKS);
+}
+
+static bool deque_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t length = layout->fields[FIELD_DEQUE_BLOCK_DATA].size / sizeof(vaddr);
+	uint64_t left, count, blocks;
+
+	if (!basic_measure(measure, object) || !length)
+		return false;
+	count = object_field(measure, object, FIELD_VAR_SIZE);
+	left = object_field(measure, object, FIELD_DEQUE_LEFT_INDEX);
+	if (count >> 48 || left > length)
+		return false;
+	blocks = (left + count + length - 1) / length;
+	measure->size += blocks * layout_offset(layout, SIZE_DEQUE_BLOCK);
+	if (!measure->own)
+		return true;
+	own_blocks(measure, object, blocks ? blocks : 1);
+	if (layout_has(layout, FIELD_DEQUE_FREE_BLOCKS))
+		own_free_blocks(measure, object);
+	return true;
+}
+
+const struct decoder decoder_deque = {
+	.type_name = "collections.deque",
+	.size = SIZE_DEQUE,
+	.measure = deque_measure,
+};

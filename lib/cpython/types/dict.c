@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* dict and collections.OrderedDict. Objects/dictobject.c, _PyDict_SizeOf(); odictobject.c */
+#include "../dict_keys.h"
+#include "decoders.h"
+
+/* The values of a split dict: a block of their own, or (3.13) inside of the instance. */
+static void own_values(struct measure *measure, vaddr values)
+{
+	const struct memory *memory = measure->memory;
+	const uint8_t *prefix;
+	uint64_t embedded;
+
+	if (layout_has(memory->layout, FIELD_VALUES_EMBEDDED)) {
+		if (memory_field(memory, values, FIELD_VALUES_EMBEDDED, &embedded) && !embedded)
+			own(measure, values, BUFFER_DICT_VALUES);
+		return;
+	}
+	if (!layout_knows(memory->layout, CONSTANT_VALUES_PREFIX)) {
+		own(measure, values, BUFFER_DICT_VALUES);
+		return;
+	}
+	prefix = image_at(memory->image, values - 1, 1);
+	if (prefix)
+		own(measure, values - *prefix, BUFFER_DICT_VALUES);
+}
+
+static bool dict_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	struct dict_keys keys;
+	vaddr values;
+
+	if (!basic_measure(measure, object))
+		return false;
+	if (!dict_keys_read(measure->memory, object_field(measure, object, FIELD_DICT_KEYS),
+			    &keys)) {
+		measure->unreadable = true;
+		return true;
+	}
+	values = object_field(measure, object, FIELD_DICT_VALUES);
+	if (values) {
+		/* up to 3.10 room for what the keys may hold, later for what they do and will */
+		measure->size += (layout_has(layout, FIELD_KEYS_SIZE) ? keys.usable
+								      : keys.used + keys.free) *
+				 sizeof(vaddr);
+		own_values(measure, values);
+	}
+	if (keys.refcount == 1) {
+		measure->size += keys.size;
+		own(measure, keys.at, BUFFER_DICT_KEYS);
+	} else {
+		own_shared(measure, keys.at, BUFFER_SHARED_KEYS);
+	}
+	return true;
+}
+
+/* The linked list that keeps the order: a node for each item, and an array that finds them. */
+static bool odict_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t count;
+	vaddr node;
+
+	if (!dict_measure(measure, object))
+		return false;
+	count = object_field(measure, object, FIELD_ODICT_FAST_NODES_SIZE);
+	if (count >> 48)
+		return false;
+	measure->size += count * sizeof(vaddr);
+	own(measure, object_field(measure, object, FIELD_ODICT_FAST_NODES), BUFFER_ODICT_NODES);
+	count = object_field(measure, object, FIELD_DICT_USED);
+	if (count >> 48)
+		return false;
+	node = object_field(measure, object, FIELD_ODICT_FIRST);
+	if (node)
+		measure->size += count * layout_offset(layout, SIZE_ODICT_NODE);
+	for (uint64_t i = 0; measure->own && node && i < count; i++) {
+		own(measure, node, BUFFER_ODICT_NODES);
+		if (!memory_field(measure->memory, node, FIELD_ODICT_NODE_NEXT, &node))
+			break;
+	}
+	return true;
+}
+
+const struct decoder decoder_dict = {
+	.type_name = "dict",
+	.size = FIELD_COUNT,
+	.measure = dict_measure,
+};
+
+const struct decoder decoder_odict = {
+	.type_name = "collections.OrderedDict",
+	.size = FIELD_COUNT,
+	.measure = odict_measure,
+};

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* Types of standard extension modules with one or two blocks of their own. */
+#include "decoders.h"
+
+#define CODES_MAX          (1 << 20)
+#define DECIMAL_DATA_FLAGS 0xE0 /* libmpdec: MPD_STATIC_DATA, MPD_SHARED_DATA, MPD_CONST_DATA */
+
+/* Modules/_struct.c, s_sizeof(): records up to and with the first without a format. */
+static bool struct_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t bytes = layout_offset(layout, SIZE_STRUCT_CODE), format;
+	vaddr code;
+
+	if (!basic_measure(measure, object))
+		return false;
+	code = object_field(measure, object, FIELD_STRUCT_CODES);
+	own(measure, code, BUFFER_STRUCT_CODES);
+	for (int i = 0; i < CODES_MAX; i++, code += bytes) {
+		if (!memory_field(measure->memory, code, FIELD_STRUCT_CODE_FORMAT, &format)) {
+			measure->unreadable = true;
+			break;
+		}
+		measure->size += bytes;
+		if (!format)
+			break;
+	}
+	return true;
+}
+
+/* Modules/_decimal/_decimal.c, dec_sizeof() */
+static bool decimal_measure(struct measure *measure, const struct object *object)
+{
+	uint64_t allocated;
+
+	if (!basic_measure(measure, object))
+		return false;
+	if (object_field(measure, object, FIELD_DECIMAL_FLAGS) & DECIMAL_DATA_FLAGS)
+		return true;
+	allocated = object_field(measure, object, FIELD_DECIMAL_ALLOCATED);
+	if (allocated >> 48)
+		return false;
+	measure->size += allocated * sizeof(uint64_t);
+	own(measure, object_field(measure, object, FIELD_DECIMAL_DATA), BUFFER_DECIMAL_DIGITS);
+	return true;
+}
+
+/* Modules/_elementtree.c, _elementtree_Element___sizeof___impl() */
+static bool element_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	const uint8_t *bytes;
+	vaddr extra, children;
+
+	if (!basic_measure(measure, object))
+		return false;
+	extra = object_field(measure, object, FIELD_ELEMENT_EXTRA);
+	if (!extra)
+		return true;
+	own(measure, extra, BUFFER_XML_ELEMENT);
+	measure->size += layout_offset(layout, SIZE_ELEMENT_EXTRA);
+	bytes = memory_struct(measure->memory, extra, SIZE_ELEMENT_EXTRA);
+	if (!bytes) {
+		measure->unreadable = true;
+		return true;
+	}
+	children = field_load(layout, bytes, FIELD_ELEMENT_EXTRA_CHILDREN);
+	if (children == extra + layout_offset(layout, FIELD_ELEMENT_EXTRA_INLINE))
+		return true;
+	measure->size += field_load(layout, bytes, FIELD_ELEMENT_EXTRA_ALLOCATED) * sizeof(vaddr);
+	own(measure, children, BUFFER_XML_ELEMENT);
+	return true;
+}
+
+static bool lock_measure(struct measure *measure, const struct object *object)
+{
+	if (!plain_measure(measure, object))
+		return false;
+	if (object_has(measure, object, FIELD_LOCK_LOCK))
+		own(measure, object_field(measure, object, FIELD_LOCK_LOCK), BUFFER_LOCK);
+	return true;
+}
+
+static bool rlock_measure(struct measure *measure, const struct object *object)
+{
+	if (!plain_measure(measure, object))
+		return false;
+	if (object_has(measure, object, FIELD_RLOCK_LOCK))
+		own(measure, object_field(measure, object, FIELD_RLOCK_LOCK), BUFFER_LOCK);
+	return true;
+}
+
+/*
+ * Modules/_datetimemodule.c: without a time zone the object is allocated without the member for
+ * it, although tp_basicsize counts it.
+ */
+static bool zoned_measure(struct measure *measure, const struct object *object,
+			  enum field_id has_zone, enum field_id zone)
+{
+	measure->size = object->type->basic_size;
+	if (measure->size <= object->room)
+		return true;
+	return layout_offset(measure->memory->layout, zone) <= object->room &&
+	       !object_field(measure, object, has_zone);
+}
+
+static bool datetime_measure(struct measure *measure, const struct object *object)
+{
+	return zoned_measure(measure, object, FIELD_DATETIME_HAS_ZONE, FIELD_DATETIME_ZONE);
+}
+
+static bool time_measure(struct measure *measure, const struct object *object)
+{
+	return zoned_measure(measure, object, FIELD_TIME_HAS_ZONE, FIELD_TIME_ZONE);
+}
+
+const struct decoder decoder_struct = {
+	.type_name = "_struct.Struct",
+	.size = SIZE_STRUCT,
+	.measure = struct_measure,
+};
+
+/* the name of the type up to 3.8, without a module */
+const struct decoder decoder_struct_3_8 = {
+	.type_name = "Struct",
+	.size = FIELD_COUNT,
+	.measure = struct_measure,
+};
+
+const struct decoder decoder_decimal = {
+	.type_name = "decimal.Decimal",
+	.size = SIZE_DECIMAL,
+	.measure = decimal_measure,
+};
+
+const struct decoder decoder_element = {
+	.type_name = "xml.etree.ElementTree.Element",
+	.size = SIZE_ELEMENT,
+	.measure = element_measure,
+};
+
+const struct decoder decoder_lock = {
+	.type_name = "_thread.lock",
+	.size = SIZE_LOCK,
+	.measure = lock_measure,
+};
+
+const struct decoder decoder_rlock = {
+	.type_name = "_thread.RLock",
+	.size = SIZE_RLOCK,
+	.measure = rlock_measure,
+};
+
+const struct decoder decoder_datetime = {
+	.type_name = "datetime.datetime",
+	.size = SIZE_DATETIME,
+	.measure = datetime_measure,
+};
+
+const struct decoder decoder_time = {
+	.type_name = "datetime.time",
+	.size = SIZE_TIME,
+	.measure = time_measure,
+};

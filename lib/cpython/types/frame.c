@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * frame, generator, coroutine, async_generator. Up to 3.10 frames are objects; from 3.11 on they
+ * are records (_PyInterpreterFrame) that lie in the thread's stack chunks, in generators, or in
+ * frame objects that outlived their call.
+ */
+#include "decoders.h"
+
+#define SLOTS_MAX (1 << 24)
+
+/* 3.9 Objects/frameobject.c, frame_sizeof() */
+static bool old_frame_measure(struct measure *measure, const struct object *object)
+{
+	const struct memory *memory = measure->memory;
+	vaddr code = object_field(measure, object, FIELD_FRAME_CODE);
+	uint64_t stack, locals, cells, frees, cell_count, free_count;
+
+	measure->size = layout_offset(memory->layout, SIZE_FRAME);
+	if (!memory_field(memory, code, FIELD_CODE_STACK_SIZE, &stack) ||
+	    !memory_field(memory, code, FIELD_CODE_NLOCALS, &locals) ||
+	    !memory_field(memory, code, FIELD_CODE_CELL_VARS, &cells) ||
+	    !memory_field(memory, code, FIELD_CODE_FREE_VARS, &frees) ||
+	    !memory_field(memory, cells, FIELD_VAR_SIZE, &cell_count) ||
+	    !memory_field(memory, frees, FIELD_VAR_SIZE, &free_count) ||
+	    (stack | locals | cell_count | free_count) >= SLOTS_MAX) {
+		measure->unreadable = true;
+		return true;
+	}
+	measure->size += (stack + locals + cell_count + free_count) * sizeof(vaddr);
+	measure->size -= sizeof(vaddr);
+	return true;
+}
+
+/* The slots of a frame of `code`: 3.11 co_nlocalsplus + co_stacksize; 3.12 co_framesize less the
+ * words in front of the slots, FRAME_SPECIALS_SIZE. */
+static bool count_slots(const struct memory *memory, vaddr code, uint64_t *ret)
+{
+	const struct layout *layout = memory->layout;
+	uint64_t specials = layout_offset(layout, FIELD_INNER_FRAME_LOCALS) / sizeof(vaddr);
+	uint64_t stack;
+
+	if (layout_knows(layout, CONSTANT_FRAME_SLOTS_BY_SIZE)) {
+		if (!memory_field(memory, code, FIELD_CODE_FRAME_SIZE, ret) || *ret < specials)
+			return false;
+		*ret -= specials;
+	} else {
+		if (!memory_field(memory, code, FIELD_CODE_NLOCALS_PLUS, ret) ||
+		    !memory_field(memory, code, FIELD_CODE_STACK_SIZE, &stack))
+			return false;
+		*ret += stack;
+	}
+	return *ret < SLOTS_MAX;
+}
+
+/* Sets the size to `header` and a frame of `code`. */
+static void add_frame(struct measure *measure, uint64_t header, vaddr code)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t slots;
+
+	measure->size = header + layout_offset(layout, FIELD_INNER_FRAME_LOCALS);
+	if (code && count_slots(measure->memory, code, &slots))
+		measure->size += slots * sizeof(vaddr);
+	else
+		measure->unreadable = true;
+}
+
+/* 3.11 Objects/frameobject.c, frame_sizeof() */
+static bool frame_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t frame, code = 0;
+
+	if (!basic_measure(measure, object))
+		return false;
+	if (!layout_has(layout, FIELD_FRAME_DATA))
+		return old_frame_measure(measure, object);
+	frame = object_field(measure, object, FIELD_FRAME_FRAME);
+	memory_field(measure->memory, frame, FIELD_INNER_FRAME_CODE, &code);
+	add_frame(measure, layout_offset(layout, FIELD_FRAME_DATA), code);
+	return true;
+}
+
+/* Up to 3.10 object.__sizeof__(); 3.11 Objects/genobject.c, gen_sizeof() */
+static bool generator_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t header = layout_offset(layout, FIELD_GENERATOR_FRAME), code = 0;
+
+	if (!plain_measure(measure, object) || !layout_has(layout, FIELD_GENERATOR_FRAME))
+		return plain_measure(measure, object);
+	if (layout_has(layout, FIELD_GENERATOR_CODE))
+		code = object_field(measure, object, FIELD_GENERATOR_CODE);
+	else
+		memory_field(measure->memory, object->at + header, FIELD_INNER_FRAME_CODE, &code);
+	add_frame(measure, header, code);
+	return true;
+}
+
+const struct decoder decoder_frame = {
+	.type_name = "frame",
+	.size = FIELD_COUNT,
+	.measure = frame_measure,
+};
+
+const struct decoder decoder_generator = {
+	.type_name = "generator",
+	.size = FIELD_COUNT,
+	.measure = generator_measure,
+};
+
+const struct decoder decoder_coroutine = {
+	.type_name = "coroutine",
+	.size = FIELD_COUNT,
+	.measure = generator_measure,
+};
+
+const struct decoder decoder_async_generator = {
+	.type_name = "async_generator",
+	.size = FIELD_COUNT,
+	.measure = generator_measure,
+};

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* _io: BytesIO, StringIO, buffered files. Modules/_io */
+#include "decoders.h"
+
+/* bytesio.c, bytesio_sizeof(): the bytes object inside counts unless others hold it too. */
+static bool bytes_io_measure(struct measure *measure, const struct object *object)
+{
+	const struct memory *memory = measure->memory;
+	uint64_t refcount, length;
+	vaddr buffer;
+
+	if (!basic_measure(measure, object))
+		return false;
+	buffer = object_field(measure, object, FIELD_BYTESIO_BUFFER);
+	if (!buffer)
+		return true;
+	if (!memory_field(memory, buffer, FIELD_OBJECT_REFCOUNT, &refcount) ||
+	    !memory_field(memory, buffer, FIELD_VAR_SIZE, &length)) {
+		measure->unreadable = true;
+		return true;
+	}
+	/* sys.getsizeof(bytes): PyBytesObject_SIZE is offsetof(ob_sval) + 1 */
+	if (refcount == 1)
+		measure->size += layout_offset(memory->layout, FIELD_BYTES_DATA) + 1 + length;
+	return true;
+}
+
+static bool string_io_measure(struct measure *measure, const struct object *object)
+{
+	if (!plain_measure(measure, object))
+		return false;
+	own(measure, object_field(measure, object, FIELD_STRINGIO_BUFFER), BUFFER_IO_BUFFER);
+	return true;
+}
+
+/* bufferedio.c, buffered_sizeof() */
+static bool buffered_measure(struct measure *measure, const struct object *object)
+{
+	vaddr buffer;
+
+	if (!basic_measure(measure, object))
+		return false;
+	buffer = object_field(measure, object, FIELD_BUFFERED_BUFFER);
+	if (buffer)
+		measure->size += object_field(measure, object, FIELD_BUFFERED_BUFFER_SIZE);
+	own(measure, buffer, BUFFER_IO_BUFFER);
+	own(measure, object_field(measure, object, FIELD_BUFFERED_LOCK), BUFFER_LOCK);
+	return true;
+}
+
+const struct decoder decoder_bytes_io = {
+	.type_name = "_io.BytesIO",
+	.size = SIZE_BYTESIO,
+	.measure = bytes_io_measure,
+};
+
+const struct decoder decoder_string_io = {
+	.type_name = "_io.StringIO",
+	.size = SIZE_STRINGIO,
+	.measure = string_io_measure,
+};
+
+const struct decoder decoder_buffered_reader = {
+	.type_name = "_io.BufferedReader",
+	.size = SIZE_BUFFERED,
+	.measure = buffered_measure,
+};
+
+const struct decoder decoder_buffered_writer = {
+	.type_name = "_io.BufferedWriter",
+	.size = SIZE_BUFFERED,
+	.measure = buffered_measure,
+};
+
+const struct decoder decoder_buffered_random = {
+	.type_name = "_io.BufferedRandom",
+	.size = SIZE_BUFFERED,
+	.measure = buffered_measure,
+};

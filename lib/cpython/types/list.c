@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* list, bytearray, array.array: a header and one block of items. */
+#include "decoders.h"
+
+/* Objects/listobject.c, list___sizeof___impl() */
+static bool list_measure(struct measure *measure, const struct object *object)
+{
+	uint64_t allocated, count;
+
+	if (!basic_measure(measure, object))
+		return false;
+	count = object_field(measure, object, FIELD_VAR_SIZE);
+	allocated = object_field(measure, object, FIELD_LIST_ALLOCATED);
+	if (count > allocated || allocated > UINT64_MAX / 64)
+		return false;
+	measure->size += allocated * sizeof(vaddr);
+	own(measure, object_field(measure, object, FIELD_LIST_ITEMS), BUFFER_LIST_ITEMS);
+	return true;
+}
+
+/* Objects/bytearrayobject.c, bytearray_sizeof_impl() */
+static bool bytearray_measure(struct measure *measure, const struct object *object)
+{
+	uint64_t allocated;
+
+	if (!basic_measure(measure, object))
+		return false;
+	allocated = object_field(measure, object, FIELD_BYTEARRAY_ALLOCATED);
+	if (allocated >> 56)
+		return false;
+	measure->size += allocated;
+	own(measure, object_field(measure, object, FIELD_BYTEARRAY_BYTES), BUFFER_BYTEARRAY_BYTES);
+	return true;
+}
+
+/* Modules/arraymodule.c, array_array___sizeof___impl() */
+static bool array_measure(struct measure *measure, const struct object *object)
+{
+	uint64_t allocated, item_size;
+
+	if (!basic_measure(measure, object))
+		return false;
+	allocated = object_field(measure, object, FIELD_ARRAY_ALLOCATED);
+	if (allocated >> 48)
+		return false;
+	if (memory_field(measure->memory, object_field(measure, object, FIELD_ARRAY_DESCRIPTION),
+			 FIELD_ARRAY_ITEM_SIZE, &item_size) &&
+	    item_size <= 64)
+		measure->size += allocated * item_size;
+	else
+		measure->unreadable = true;
+	own(measure, object_field(measure, object, FIELD_ARRAY_ITEMS), BUFFER_ARRAY_ITEMS);
+	return true;
+}
+
+const struct decoder decoder_list = {
+	.type_name = "list",
+	.size = FIELD_COUNT,
+	.measure = list_measure,
+};
+
+const struct decoder decoder_bytearray = {
+	.type_name = "bytearray",
+	.size = FIELD_COUNT,
+	.measure = bytearray_measure,
+};
+
+const struct decoder decoder_array = {
+	.type_name = "array.array",
+	.size = SIZE_ARRAY,
+	.measure = array_measure,
+};

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * numpy: arrays and scalars. The structures are part of numpy's stable ABI
+ * (numpy/core/include/numpy/ndarraytypes.h); only the item size moved, with 2.0.
+ */
+#include "decoders.h"
+
+/* PyArrayObject_fields, numpy 1.7 to 2.x */
+#define ARRAY_DATA       16
+#define ARRAY_NDIM       24
+#define ARRAY_DIMENSIONS 32
+#define ARRAY_DESCR      56
+#define ARRAY_FLAGS      64
+#define ARRAY_BYTES      80
+#define ARRAY_OWNS_DATA  4
+#define ARRAY_NDIM_MAX   64
+
+/* PyArray_Descr: numpy 1 and 2; _former_flags of 2 is constant 0, flags are 64 bits wide */
+#define DESCR_1_ITEM_SIZE 32
+#define DESCR_2_ITEM_SIZE 40
+#define DESCR_BYTES       48
+
+/* The bytes of one item. In numpy 2 what was elsize (32 bits) and alignment are the low and high
+ * half of `flags`, and alignment, a power of two up to 64, was never so large. */
+static bool read_item_size(const struct memory *memory, vaddr descr, uint64_t *ret)
+{
+	const uint8_t *bytes = image_at(memory->image, descr, DESCR_BYTES + sizeof(uint64_t));
+	uint32_t alignment_1;
+	uint64_t alignment_2;
+
+	if (!bytes)
+		return false;
+	alignment_1 = load_u32(bytes + DESCR_1_ITEM_SIZE + 4);
+	alignment_2 = load_u64(bytes + DESCR_BYTES);
+	if (alignment_1 && alignment_1 <= 64)
+		*ret = load_u32(bytes + DESCR_1_ITEM_SIZE);
+	else if (alignment_2 && alignment_2 <= 64)
+		*ret = load_u64(bytes + DESCR_2_ITEM_SIZE);
+	else
+		return false;
+	return *ret >> 40 == 0;
+}
+
+/* The bytes of an array's data: item size times all dimensions. */
+static bool count_data(const struct memory *memory, const struct object *object, uint32_t ndim,
+		       uint64_t *ret)
+{
+	vaddr dimensions = load_u64(object->bytes + ARRAY_DIMENSIONS);
+
+	if (!read_item_size(memory, load_u64(object->bytes + ARRAY_DESCR), ret))
+		return false;
+	for (uint32_t i = 0; i < ndim; i++) {
+		uint64_t length;
+
+		if (!image_u64(memory->image, dimensions + i * sizeof(uint64_t), &length) ||
+		    __builtin_mul_overflow(*ret, length, ret))
+			return false;
+	}
+	return true;
+}
+
+/* numpy/core/src/multiarray/methods.c, array_sizeof() */
+static bool array_measure(struct measure *measure, const struct object *object)
+{
+	uint64_t data;
+	uint32_t ndim;
+
+	if (!basic_measure(measure, object) || measure->size < ARRAY_BYTES)
+		return false;
+	ndim = load_u32(object->bytes + ARRAY_NDIM);
+	if (ndim > ARRAY_NDIM_MAX)
+		return false;
+	measure->size += 2ULL * ndim * sizeof(uint64_t);
+	own(measure, load_u64(object->bytes + ARRAY_DIMENSIONS), BUFFER_NUMPY_DIMENSIONS);
+	if (!(load_u32(object->bytes + ARRAY_FLAGS) & ARRAY_OWNS_DATA))
+		return true;
+	if (count_data(measure->memory, object, ndim, &data))
+		measure->size += data;
+	else
+		measure->unreadable = true;
+	own(measure, load_u64(object->bytes + ARRAY_DATA), BUFFER_NUMPY_DATA);
+	return true;
+}
+
+/* numpy/core/src/multiarray/scalartypes.c.src, gentype_sizeof(): the item size is counted on top
+ * of the instance, which holds the item: it is what the instance has behind its header, rounded. */
+static bool generic_measure(struct measure *measure, const struct object *object)
+{
+	static const struct scalar {
+		const char *name;
+		uint64_t item_size;
+	} scalars[] = {
+		{ "numpy.bool_", 1 },        { "numpy.bool", 1 },        { "numpy.int8", 1 },
+		{ "numpy.uint8", 1 },        { "numpy.int16", 2 },       { "numpy.uint16", 2 },
+		{ "numpy.float16", 2 },      { "numpy.int32", 4 },       { "numpy.uint32", 4 },
+		{ "numpy.intc", 4 },         { "numpy.uintc", 4 },       { "numpy.float32", 4 },
+		{ "numpy.int64", 8 },        { "numpy.uint64", 8 },      { "numpy.longlong", 8 },
+		{ "numpy.ulonglong", 8 },    { "numpy.float64", 8 },     { "numpy.complex64", 8 },
+		{ "numpy.datetime64", 8 },   { "numpy.timedelta64", 8 }, { "numpy.object_", 8 },
+		{ "numpy.complex128", 16 },  { "numpy.longdouble", 16 }, { "numpy.float128", 16 },
+		{ "numpy.clongdouble", 32 }, { "numpy.complex256", 32 },
+	};
+
+	if (!plain_measure(measure, object))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
+		if (!strcmp(object->type->name, scalars[i].name))
+			measure->size += scalars[i].item_size;
+	}
+	return true;
+}
+
+/* numpy.bytes_ derives from bytes, but has numpy.generic's __sizeof__. */
+static bool bytes_measure(struct measure *measure, const struct object *object)
+{
+	if (!plain_measure(measure, object))
+		return false;
+	measure->size += object_field(measure, object, FIELD_VAR_SIZE);
+	return true;
+}
+
+const struct decoder decoder_ndarray = {
+	.type_name = "numpy.ndarray",
+	.size = FIELD_COUNT,
+	.measure = array_measure,
+};
+
+const struct decoder decoder_numpy_generic = {
+	.type_name = "numpy.generic",
+	.size = FIELD_COUNT,
+	.measure = generic_measure,
+};
+
+const struct decoder decoder_numpy_bytes = {
+	.type_name = "numpy.bytes_",
+	.size = FIELD_COUNT,
+	.measure = bytes_measure,
+};

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* _pickle.Pickler and Unpickler. Modules/_pickle.c, _pickle_Pickler___sizeof___impl() */
+#include "decoders.h"
+
+static void add_memo(struct measure *measure, vaddr memo)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t allocated, table;
+
+	if (!memo)
+		return;
+	own(measure, memo, BUFFER_PICKLE_MEMO);
+	if (!memory_field(measure->memory, memo, FIELD_PICKLER_MEMO_ALLOCATED, &allocated) ||
+	    !memory_field(measure->memory, memo, FIELD_PICKLER_MEMO_ENTRIES, &table) ||
+	    allocated >> 48) {
+		measure->unreadable = true;
+		return;
+	}
+	measure->size += layout_offset(layout, SIZE_PICKLER_MEMO_TABLE) +
+			 allocated * layout_offset(layout, SIZE_PICKLER_MEMO_ENTRY);
+	own(measure, table, BUFFER_PICKLE_MEMO);
+}
+
+static bool pickler_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	vaddr output;
+	uint64_t length;
+
+	if (!basic_measure(measure, object))
+		return false;
+	add_memo(measure, object_field(measure, object, FIELD_PICKLER_MEMO));
+	output = object_field(measure, object, FIELD_PICKLER_OUTPUT);
+	if (output && memory_field(measure->memory, output, FIELD_VAR_SIZE, &length))
+		measure->size += layout_offset(layout, FIELD_BYTES_DATA) + 1 + length;
+	else if (output)
+		measure->unreadable = true;
+	return true;
+}
+
+static bool unpickler_measure(struct measure *measure, const struct object *object)
+{
+	vaddr memo, marks;
+
+	if (!basic_measure(measure, object))
+		return false;
+	memo = object_field(measure, object, FIELD_UNPICKLER_MEMO);
+	if (memo)
+		measure->size +=
+			object_field(measure, object, FIELD_UNPICKLER_MEMO_SIZE) * sizeof(vaddr);
+	marks = object_field(measure, object, FIELD_UNPICKLER_MARKS);
+	if (marks)
+		measure->size +=
+			object_field(measure, object, FIELD_UNPICKLER_MARKS_SIZE) * sizeof(vaddr);
+	own(measure, memo, BUFFER_PICKLE_MEMO);
+	own(measure, marks, BUFFER_PICKLE_MEMO);
+	measure->size +=
+		own_string(measure, object_field(measure, object, FIELD_UNPICKLER_INPUT_LINE),
+			   BUFFER_PICKLE_MEMO);
+	measure->size +=
+		own_string(measure, object_field(measure, object, FIELD_UNPICKLER_ENCODING),
+			   BUFFER_PICKLE_MEMO);
+	measure->size += own_string(measure, object_field(measure, object, FIELD_UNPICKLER_ERRORS),
+				    BUFFER_PICKLE_MEMO);
+	return true;
+}
+
+const struct decoder decoder_pickler = {
+	.type_name = "_pickle.Pickler",
+	.size = SIZE_PICKLER,
+	.measure = pickler_measure,
+};
+
+const struct decoder decoder_unpickler = {
+	.type_name = "_pickle.Unpickler",
+	.size = SIZE_UNPICKLER,
+	.measure = unpickler_measure,
+};

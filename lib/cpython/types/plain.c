@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* Types without a decoder of their own, and what all instances have. */
+#include "../types.h"
+
+bool basic_measure(struct measure *measure, const struct object *object)
+{
+	measure->size = object->type->basic_size;
+	return measure->size <= object->room;
+}
+
+bool plain_measure(struct measure *measure, const struct object *object)
+{
+	const struct type *type = object->type;
+	uint64_t count;
+
+	if (!basic_measure(measure, object))
+		return false;
+	if (!type->item_size)
+		return true;
+	if (!object_has(measure, object, FIELD_VAR_SIZE))
+		return false;
+	count = object_field(measure, object, FIELD_VAR_SIZE);
+	if (count > (object->room - measure->size) / type->item_size)
+		return false;
+	measure->size += count * type->item_size;
+	return true;
+}
+
+/* 3.11, 3.12: the values of an instance whose __dict__ nobody asked for. See constants.def */
+static void own_managed_values(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t at = layout_constant(layout, CONSTANT_MANAGED_VALUES_AT);
+	uint64_t dict_at = layout_constant(layout, CONSTANT_MANAGED_DICT_AT);
+	uint64_t tag = layout_constant(layout, CONSTANT_MANAGED_VALUES_TAG);
+	const uint8_t *prefix;
+	vaddr values;
+
+	if (!(object->type->flags & layout_constant(layout, CONSTANT_TYPE_MANAGED_DICT)) ||
+	    !layout_knows(layout, CONSTANT_VALUES_PREFIX) || object->before < MAX(at, dict_at))
+		return;
+	values = load_u64(object->bytes - (at ? at : dict_at));
+	if (!values || (tag && !(values & tag)))
+		return;
+	values += tag;
+	prefix = image_at(measure->memory->image, values - 1, 1);
+	if (prefix)
+		own(measure, values - *prefix, BUFFER_INSTANCE_VALUES);
+}
+
+bool object_measure(struct measure *measure, const struct object *object)
+{
+	const struct decoder *decoder = object->type->decoder;
+
+	measure->unreadable = false;
+	measure->preheader = object->type->preheader;
+	if (!(decoder ? decoder->measure(measure, object) : plain_measure(measure, object)))
+		return false;
+	if (measure->own)
+		own_managed_values(measure, object);
+	return true;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/cleanup.h"
+#include "debug_offsets.h"
+#include "dwarf.h"
+#include "versions.h"
+
+const struct field_name field_names[FIELD_COUNT] = {
+#define FIELD(name, structure, member) [FIELD_##name] = { NULL, structure, member },
+#define SIZE_OF(name, structure)       [SIZE_##name] = { NULL, structure, NULL },
+#define MODULE_FIELD(name, module, structure, member) \
+	[FIELD_##name] = { module, structure, member },
+#define MODULE_SIZE_OF(name, module, structure) [SIZE_##name] = { module, structure, NULL },
+#include "fields.def"
+};
+
+/* Without these there is nothing to be done. */
+static const enum field_id essential[] = {
+	FIELD_RUNTIME_INTERPRETERS, FIELD_INTERP_NEXT,     FIELD_INTERP_THREADS, FIELD_INTERP_SYS,
+	FIELD_THREAD_INTERP,        FIELD_ARENA_ADDRESS,   FIELD_POOL_COUNT,     FIELD_OBJECT_TYPE,
+	FIELD_TYPE_FLAGS,           FIELD_TYPE_BASIC_SIZE, FIELD_DICT_KEYS,      FIELD_STR_KIND,
+	FIELD_GC_HEAD_NEXT,
+};
+
+const char *field_source_name(enum field_source source)
+{
+	static const char *const names[] = {
+		[FIELD_ABSENT] = "absent",
+		[FROM_TABLE] = "table",
+		[FROM_DWARF] = "DWARF",
+		[FROM_TARGET] = "target",
+	};
+
+	return names[source];
+}
+
+/* Whether the sizes that the target tells of itself are those of `table`. */
+static bool sizes_agree(const struct layout *own, const struct version_table *table)
+{
+	static const enum field_id sizes[] = { SIZE_RUNTIME, SIZE_INTERP, SIZE_THREAD };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (own->fields[sizes[i]].offset != table->fields[sizes[i]].offset)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The table of the same minor version that is nearest: one with the sizes that the target tells
+ * of itself, else the newest that is not newer than the target, else the oldest.
+ */
+static const struct version_table *choose_table(const struct layout_target *target)
+{
+	const struct version_table *chosen = NULL;
+
+	_cleanup_free_ struct layout *own = calloc(1, sizeof(*own));
+	if (own && target->debug_offsets)
+		debug_offsets_apply(own, target->image, target->runtime);
+	for (size_t i = 0; version_tables[i]; i++) {
+		const struct version_table *table = version_tables[i];
+
+		if (!version_table_fits(table, target->version))
+			continue;
+		if (own && target->debug_offsets && sizes_agree(own, table))
+			return table;
+		if (!chosen || table->hexversion <= target->version)
+			chosen = table;
+	}
+	return chosen;
+}
+
+static void apply_table(struct layout *layout, const struct version_table *table)
+{
+	layout->table = table->name;
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		layout->fields[i] = table->fields[i];
+		if (table->fields[i].offset || table->fields[i].size)
+			layout->fields[i].source = FROM_TABLE;
+	}
+}
+
+static const struct elf_file *dwarf_file(const struct module *module)
+{
+	if (module->debug && elf_file_has_dwarf(module->debug))
+		return module->debug;
+	return module->file && elf_file_has_dwarf(module->file) ? module->file : NULL;
+}
+
+/* Whether `module` is the extension module called `name`: "array.cpython-312-…so". */
+static bool is_extension(const struct module *module, const char *name)
+{
+	const char *slash = strrchr(module->path, '/');
+	const char *file = slash ? slash + 1 : module->path;
+	size_t length = strlen(name);
+
+	return !strncmp(file, name, length) && file[length] == '.';
+}
+
+/* Reads what DWARF there is: the interpreter's, and that of the extension modules we read. */
+static unsigned read_dwarf(struct layout *layout, const struct layout_target *target,
+			   struct field fields[FIELD_COUNT])
+{
+	const struct elf_file *file = dwarf_file(target->interpreter);
+	unsigned found = file ? dwarf_read(file, NULL, fields) : 0;
+	const char *tried = "";
+
+	if (!found)
+		return 0;
+	layout->dwarf_path = file->path;
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		const char *name = field_names[i].module;
+
+		if (!name || fields[i].source || !strcmp(name, tried))
+			continue;
+		tried = name;
+		for (size_t j = 0; j < target->modules->list.count; j++) {
+			const struct module *module = &target->modules->list.items[j];
+
+			file = is_extension(module, name) ? dwarf_file(module) : NULL;
+			if (file)
+				found += dwarf_read(file, name, fields);
+		}
+	}
+	return found;
+}
+
+static bool same_field(const struct field *a, const struct field *b)
+{
+	return a->offset == b->offset && a->bit == b->bit && a->bits == b->bits;
+}
+
+/* Takes over what DWARF says; where it contradicts the rest, it wins and the user is told. */
+static void apply_dwarf(struct layout *layout, const struct field fields[FIELD_COUNT],
+			struct notices *notices)
+{
+	size_t first = 0;
+
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		struct field *field = &layout->fields[i];
+
+		if (!fields[i].source)
+			continue;
+		if (field->source && !same_field(field, &fields[i]) && !layout->differences++)
+			first = i;
+		if (!field->source || !same_field(field, &fields[i]))
+			*field = fields[i];
+	}
+	if (layout->differences)
+		notice_add(notices, NOTICE_LAYOUT_DIFFERS,
+			   "%u fields lie elsewhere than in CPython's own releases, %s%s%s among "
+			   "them (says %s)",
+			   layout->differences, field_names[first].structure,
+			   field_names[first].member ? "." : "",
+			   field_names[first].member ? field_names[first].member : "",
+			   layout->dwarf_path);
+}
+
+static struct memheap_error *check(const struct layout *layout, enum memheap_layout_source source)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(essential); i++) {
+		const struct field_name *name = &field_names[essential[i]];
+
+		if (layout_has(layout, essential[i]))
+			continue;
+		return error_hint(
+			error_create(MEMHEAP_NOT_PYTHON,
+				     "no layout for CPython %u.%u: nothing tells where %s.%s is",
+				     layout->version >> 24, layout->version >> 16 & 0xFF,
+				     name->structure, name->member),
+			source == MEMHEAP_LAYOUT_DWARF
+				? "install the debug symbols of this interpreter, or leave out "
+				  "--layout=dwarf"
+				: "install the debug symbols of this interpreter");
+	}
+	return NULL;
+}
+
+static void count_sources(struct layout *layout)
+{
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		layout->from_table += layout->fields[i].source == FROM_TABLE;
+		layout->from_dwarf += layout->fields[i].source == FROM_DWARF;
+		layout->from_target += layout->fields[i].source == FROM_TARGET;
+	}
+}
+
+struct memheap_error *layout_load(struct layout *layout, const struct layout_target *target,
+				  enum memheap_layout_source source, struct notices *notices)
+{
+	const struct version_table *table = choose_table(target);
+
+	*layout = (struct layout) { .version = target->version };
+	version_constants(target->version, layout->constants);
+	if (source != MEMHEAP_LAYOUT_DWARF) {
+		if (table)
+			apply_table(layout, table);
+		if (target->debug_offsets)
+			debug_offsets_apply(layout, target->image, target->runtime);
+	}
+	if (source != MEMHEAP_LAYOUT_TABLE) {
+		_cleanup_free_ struct field *fields = calloc(FIELD_COUNT, sizeof(*fields));
+
+		if (!fields)
+			return &error_no_memory;
+		if (read_dwarf(layout, target, fields))
+			apply_dwarf(layout, fields, notices);
+	}
+	count_sources(layout);
+	return check(layout, source);
+}

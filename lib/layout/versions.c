@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "versions.h"
+
+extern const struct version_table version_3_8_18, version_3_9_18, version_3_10_13, version_3_11_7,
+	version_3_12_1, version_3_13_0, version_3_13_5_debian;
+
+const struct version_table *const version_tables[] = {
+	&version_3_8_18, &version_3_9_18, &version_3_10_13,       &version_3_11_7,
+	&version_3_12_1, &version_3_13_0, &version_3_13_5_debian, NULL,
+};
+
+/* PY_VERSION_HEX of the first release of a minor version. */
+#define V(major, minor) ((uint32_t)(major) << 24 | (uint32_t)(minor) << 16)
+#define MINOR(version)  ((version)&0xFFFF0000U)
+
+#define RULES_MAX 4
+
+/* The value of a constant in versions [since, before). */
+struct rule {
+	uint32_t since, before;
+	uint64_t value;
+};
+
+static const struct rule rules[CONSTANT_COUNT][RULES_MAX] = {
+#define CONSTANT(name, ...) [CONSTANT_##name] = { __VA_ARGS__ },
+#include "constants.def"
+#undef CONSTANT
+};
+
+bool version_table_fits(const struct version_table *table, uint32_t version)
+{
+	return MINOR(table->hexversion) == MINOR(version);
+}
+
+void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT])
+{
+	for (size_t i = 0; i < CONSTANT_COUNT; i++) {
+		constants[i] = CONSTANT_ABSENT;
+		for (size_t j = 0; j < RULES_MAX; j++) {
+			const struct rule *rule = &rules[i][j];
+
+			if (MINOR(version) >= rule->since && MINOR(version) < rule->before)
+				constants[i] = rule->value;
+		}
+	}
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The generated tables, and the rules that only a version decides. */
+#pragma once
+
+#include "layout.h"
+
+struct version_table {
+	const char *name;    /* "3.13.5_debian" */
+	uint32_t hexversion; /* PY_VERSION_HEX */
+	struct field fields[FIELD_COUNT];
+};
+
+/* NULL-terminated, oldest first. */
+extern const struct version_table *const version_tables[];
+
+/* Whether `version` has the same major and minor number as the table. */
+bool version_table_fits(const struct version_table *table, uint32_t version);
+
+/* The constants of `version`. */
+void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT]);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* glibc's malloc structures, malloc/malloc.c and malloc/arena.c, the same from 2.31 to 2.41. */
+#pragma once
+
+#include "malloc.h"
+
+/* struct malloc_state */
+#define ARENA_FASTBINS     16
+#define ARENA_TOP          96
+#define ARENA_BINS         112
+#define ARENA_NEXT         2160
+#define ARENA_SYSTEM_BYTES 2184
+#define ARENA_SIZE         2200
+#define FASTBIN_COUNT      10
+#define BIN_COUNT          127
+
+/* struct malloc_chunk: previous size, size with flags, then the user's memory */
+#define CHUNK_HEADER    16
+#define CHUNK_MIN       32
+#define CHUNK_ALIGNMENT 16
+#define PREVIOUS_IN_USE 1
+#define IS_MMAPPED      2
+#define NOT_MAIN_ARENA  4
+#define SIZE_FLAGS      7
+
+/* struct heap_info: every heap of a thread arena is aligned to HEAP_BYTES */
+#define HEAP_BYTES         (64ULL << 20)
+#define HEAP_INFO_ARENA    0
+#define HEAP_INFO_PREVIOUS 8
+#define HEAP_INFO_SIZE     16
+
+/* struct tcache_perthread_struct: 64 counts of 16 bits, 64 pointers */
+#define TCACHE_BINS      64
+#define TCACHE_ENTRIES   (TCACHE_BINS * 2)
+#define TCACHE_CHUNK     0x290
+#define TCACHE_COUNT_MAX 4096
+
+#define PAGE_BYTES 4096
+
+/* Finds the main arena: by symbol, or by its self-referential empty bins. Sets map->found. */
+bool glibc_find_main_arena(struct malloc_map *map, const struct image *image,
+			   const struct modules *modules);
+
+/* Finds malloc's own count of its mmapped chunks, next to where it keeps `heap_start`. */
+void glibc_find_mmap_counters(struct malloc_map *map, const struct image *image,
+			      const struct modules *modules, vaddr heap_start);
+
+/* Marks the chunks that are in fastbins and thread caches. */
+void glibc_mark_lists(struct malloc_map *map, const struct image *image, struct gaps *gaps);
+
+/* Finds mmapped chunks in anonymous memory that neither a heap nor `taken` covers; false when out
+ * of memory. */
+bool glibc_find_mmapped(struct malloc_map *map, const struct image *image,
+			const struct malloc_taken *taken);

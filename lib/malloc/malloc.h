@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The chunks of glibc's malloc: main arena (brk), thread arenas, mmapped chunks. glibc 2.31 to
+ * 2.41; found by symbol or by structure, always verified by the walk itself.
+ */
+#pragma once
+
+#include "../base/notices.h"
+#include "../modules/modules.h"
+
+enum chunk_state {
+	CHUNK_USED,
+	CHUNK_FREE,    /* in a small, large or unsorted bin */
+	CHUNK_FASTBIN, /* freed, in a fastbin */
+	CHUNK_TCACHE,  /* freed, in a thread's cache */
+	CHUNK_TOP,     /* the wilderness at the end of an arena */
+	CHUNK_STATES
+};
+
+/* One chunk: what the program sees of it. Its header lies in the 8 (mmapped: 16) bytes before. */
+struct chunk {
+	vaddr start;
+	uint64_t size : 56; /* usable bytes */
+	uint64_t state : 8; /* enum chunk_state */
+};
+
+enum heap_kind {
+	HEAP_MAIN,    /* grown by brk */
+	HEAP_THREAD,  /* of a thread arena */
+	HEAP_MMAPPED, /* one mmapped chunk */
+};
+
+/* A contiguous stretch of memory that malloc manages. */
+struct heap {
+	vaddr start, end;
+	enum heap_kind kind;
+	uint32_t arena; /* index; 0 is the main arena; mmapped chunks have none */
+	size_t first;   /* its chunks: first .. first + count - 1 */
+	size_t count;
+	uint64_t damaged; /* bytes behind chunks whose size makes no sense */
+};
+
+struct malloc_arena {
+	vaddr at; /* its malloc_state */
+	uint64_t system_bytes;
+};
+
+struct malloc_map {
+	const char *found; /* how: "symbol main_arena", "search by structure"; NULL: not found */
+	vaddr main_arena;
+	bool mangled; /* links of tcache and fastbins are mangled (glibc 2.32 and later) */
+	bool counted; /* whether malloc's own count of mmapped chunks is known */
+	uint64_t mmapped_count, mmapped_bytes;
+	VECTOR(struct malloc_arena) arenas;
+	VECTOR(struct heap) heaps;   /* by start */
+	VECTOR(struct chunk) chunks; /* by start */
+};
+
+/* Memory that is not malloc's, by start. */
+struct malloc_range {
+	vaddr start, end;
+};
+
+struct malloc_taken {
+	VECTOR(struct malloc_range) ranges;
+};
+
+/* Walks malloc. A heap that can't be walked is a gap; no malloc at all leaves the map empty. */
+struct memheap_error *malloc_load(struct malloc_map *map, const struct image *image,
+				  const struct modules *modules, const struct malloc_taken *taken,
+				  struct gaps *gaps);
+
+void malloc_unload(struct malloc_map *map);
+
+/* The heap that holds `at`, or NULL. */
+const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at);
+
+/* The chunk of `heap` whose usable bytes hold `at`: its index, or SIZE_MAX. */
+size_t malloc_find_chunk(const struct malloc_map *map, const struct heap *heap, vaddr at);
+
+/* What `state` is called in reports. */
+const char *chunk_state_name(enum chunk_state state);

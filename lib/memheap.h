@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libmemheap: what is in the memory of a CPython process, without running any code of it.
+ *
+ * Open a snapshot of a target, as far as you need it; ask it for a report; read the report's
+ * tables. A snapshot never changes after it was made and may be used by several threads.
+ *
+ * You destroy the handles that you created; everything reached through a handle is borrowed from
+ * it and lives as long. Results come out through the last parameter, written on success only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How a call ended; also the program's exit codes. */
+enum memheap_status {
+	MEMHEAP_DONE = 0,
+	MEMHEAP_FAILED = 1,        /* cannot read, cannot write, out of memory */
+	MEMHEAP_USAGE = 2,         /* the request makes no sense */
+	MEMHEAP_NOT_PYTHON = 3,    /* not a CPython that we know */
+	MEMHEAP_NOT_PERMITTED = 4, /* the system refused */
+	MEMHEAP_PARTIAL = 5,       /* an answer with holes: damaged or truncated input */
+	MEMHEAP_INTERRUPTED = 130,
+};
+
+/* Why a call failed. Calls return NULL for success. */
+struct memheap_error {
+	enum memheap_status status;
+	char *message; /* what was attempted, on what, and why it failed */
+	char *hint;    /* what the user can do about it; may be NULL */
+};
+
+/* Accepts NULL. */
+void memheap_error_destroy(struct memheap_error *error);
+
+/* Called now and then during long work, from one of the worker threads. */
+struct memheap_progress {
+	void (*update)(void *closure, const char *phase, uint64_t done, uint64_t total);
+	void *closure;
+};
+
+/* Where the offsets of CPython's structures may come from. */
+enum memheap_layout_source {
+	MEMHEAP_LAYOUT_AUTO,  /* the target's own and the tables, checked against DWARF */
+	MEMHEAP_LAYOUT_DWARF, /* debug information only */
+	MEMHEAP_LAYOUT_TABLE, /* the built-in tables only */
+};
+
+/* How to open a target. All zero is a good start. */
+struct memheap_options {
+	const char *sysroot;              /* may be NULL */
+	const char *executable;           /* may be NULL */
+	const char *const *library_paths; /* directories to look for libraries in */
+	size_t library_path_count;
+	bool force_modules; /* use files whose build id differs */
+	enum memheap_layout_source layout;
+	unsigned threads; /* 0: one for each processor */
+	struct memheap_progress progress;
+};
+
+/* How far to decode; nothing past it is computed. */
+enum memheap_stage {
+	MEMHEAP_IMAGE,   /* what the core's notes say, and the interpreter if there is one */
+	MEMHEAP_RUNTIME, /* the interpreter; none is an error */
+	MEMHEAP_OBJECTS, /* blocks, objects, types: everything */
+};
+
+struct memheap_snapshot;
+
+/* Opens the core file at `path` and decodes it as far as `last`. */
+struct memheap_error *memheap_snapshot_create(const char *path,
+					      const struct memheap_options *options,
+					      enum memheap_stage last,
+					      struct memheap_snapshot **ret);
+
+/* Accepts NULL. */
+void memheap_snapshot_destroy(struct memheap_snapshot *snapshot);
+
+/* What a cell holds. */
+enum memheap_kind {
+	MEMHEAP_TEXT,
+	MEMHEAP_BYTES,   /* a number of bytes */
+	MEMHEAP_COUNT,   /* a number of things */
+	MEMHEAP_NUMBER,  /* a signed number that is neither */
+	MEMHEAP_ADDRESS, /* in the target; JSON: a string "0x…" */
+	MEMHEAP_PERCENT, /* in hundredths of a percent */
+	MEMHEAP_FLAG,    /* true or false */
+};
+
+/* One column of a table. Keys are stable: the same key means the same everywhere. */
+struct memheap_column {
+	const char *key;   /* for machines; carries its unit: "shallow_bytes" */
+	const char *title; /* for people: "SHALLOW" */
+	enum memheap_kind kind;
+	const char *doc; /* what it means, and where the fact comes from */
+	bool optional;   /* left out where there is no value, instead of null */
+};
+
+enum memheap_table_flags {
+	MEMHEAP_RECORD = 1 << 0, /* exactly one row: an object, not an array, in JSON */
+};
+
+/* The declaration of a table: what a report of its kind always has. */
+struct memheap_table_shape {
+	const char *key;   /* "types"; "pymalloc.size_classes" lies inside the record "pymalloc" */
+	const char *title; /* for people */
+	unsigned flags;    /* enum memheap_table_flags */
+	const char *doc;
+	const struct memheap_column *columns;
+	size_t column_count;
+};
+
+/* The declaration of a report. */
+struct memheap_report_shape {
+	const char *name;   /* "analyze" */
+	const char *schema; /* "memheap.report" */
+	const char *schema_version;
+	const char *title;
+	const struct memheap_table_shape *const *tables; /* NULL-terminated */
+	const char *main_table; /* the one that --sort and --limit work on, and csv prints */
+	enum memheap_stage needs;
+};
+
+/* A value; `present` is false where there is none (null in JSON). */
+struct memheap_cell {
+	union {
+		const char *text;
+		uint64_t number;
+		int64_t signed_number;
+	};
+	bool present;
+};
+
+struct memheap_table;
+struct memheap_report;
+
+/* What to put in a report. All zero asks for everything. */
+struct memheap_query {
+	const char *type;   /* a shell pattern for type names; may be NULL */
+	uint64_t min_bytes; /* of occupied_bytes */
+	uint64_t max_bytes; /* 0: no limit */
+	const char *region; /* a shell pattern for region names; may be NULL */
+	uint64_t address;   /* for the report "object" */
+	bool values;        /* show the values of strings */
+	const char *sort;   /* a column of the main table; NULL: its own order */
+	bool ascending;
+	uint64_t limit; /* rows of the main table; 0: all of them */
+};
+
+/* The reports there are, NULL-terminated. */
+const struct memheap_report_shape *const *memheap_report_shapes(void);
+
+/* The report called `name` about `snapshot`. */
+struct memheap_error *memheap_report_create(const struct memheap_snapshot *snapshot,
+					    const char *name, const struct memheap_query *query,
+					    struct memheap_report **ret);
+
+/* Accepts NULL. */
+void memheap_report_destroy(struct memheap_report *report);
+
+const struct memheap_report_shape *memheap_report_shape(const struct memheap_report *report);
+
+/* MEMHEAP_DONE, or MEMHEAP_PARTIAL when the gaps are too large to be passed over. */
+enum memheap_status memheap_report_status(const struct memheap_report *report);
+
+/* The table with `key`, or NULL. */
+const struct memheap_table *memheap_report_table(const struct memheap_report *report,
+						 const char *key);
+
+const struct memheap_table_shape *memheap_table_shape(const struct memheap_table *table);
+
+/* How many rows there would be without a limit. */
+uint64_t memheap_table_total(const struct memheap_table *table);
+
+/* Whether the rows are made as they are read: there may be very many. */
+bool memheap_table_is_streamed(const struct memheap_table *table);
+
+/* Called for each row; returns false to stop. */
+typedef bool memheap_row_fn(void *closure, const struct memheap_cell *cells);
+
+/* Calls `row` for each row in order; false when it stopped or memory ran out. */
+bool memheap_table_each(const struct memheap_table *table, memheap_row_fn *row, void *closure);
+
+/* The column with `key`, or -1. */
+int memheap_table_column(const struct memheap_table_shape *shape, const char *key);
+
+/* This library's version, and those of the libraries below it: "elfutils 0.188". */
+const char *memheap_version(void);
+const char *memheap_library_versions(void);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../base/cleanup.h"
+#include "modules.h"
+
+#define PAGE_BYTES 4096
+
+const char *module_status_name(enum module_status status)
+{
+	static const char *const names[] = {
+		[MODULE_FOUND] = "found",       [MODULE_UNVERIFIED] = "found, no build id",
+		[MODULE_FORCED] = "forced",     [MODULE_MISMATCH] = "other build id",
+		[MODULE_MISSING] = "not found",
+	};
+
+	return names[status];
+}
+
+/* Reads the build id of the ELF image whose header is at `base`. */
+static void read_build_id(struct module *module, const struct image *image, vaddr base)
+{
+	uint64_t room;
+	const uint8_t *bytes = image_room(image, base, &room);
+	Elf64_Ehdr header;
+
+	memcpy(&header, bytes, sizeof(header));
+	for (size_t i = 0; i < header.e_phnum && !module->build_id.size; i++) {
+		Elf64_Phdr segment;
+		const uint8_t *notes;
+
+		memcpy(&segment, bytes + header.e_phoff + i * sizeof(segment), sizeof(segment));
+		if (segment.p_type != PT_NOTE)
+			continue;
+		notes = image_at(image, module->bias + segment.p_vaddr, segment.p_memsz);
+		if (notes)
+			build_id_parse(&module->build_id, notes, segment.p_memsz);
+	}
+}
+
+static vaddr lowest_load(const struct elf_headers *headers)
+{
+	vaddr lowest = UINT64_MAX;
+
+	for (size_t i = 0; i < headers->load_count; i++)
+		lowest = MIN(lowest, headers->loads[i].start);
+	return round_down(lowest, PAGE_BYTES);
+}
+
+/* Where the module lies, once its program headers are known. */
+static void set_range(struct module *module, vaddr base)
+{
+	module->bias = base - lowest_load(&module->headers);
+	for (size_t i = 0; i < module->headers.load_count; i++) {
+		vaddr end = module->bias + module->headers.loads[i].end;
+
+		module->end = MAX(module->end, round_up(end, PAGE_BYTES));
+	}
+}
+
+/* Whether `mapping` begins with the header of an ELF file that is in the core. */
+static bool shows_header(const struct image *image, const struct process_mapping *mapping)
+{
+	const char *magic = image_at(image, mapping->start, SELFMAG);
+
+	return !mapping->offset && magic && !memcmp(magic, ELFMAG, SELFMAG);
+}
+
+/*
+ * Whether the core has ELF headers at all (bit 4 of coredump_filter). If it hasn't, every file
+ * that is mapped from its start may be a module.
+ */
+static bool has_headers(const struct target *target)
+{
+	for (size_t i = 0; i < target->process.mappings.count; i++) {
+		if (shows_header(&target->image, &target->process.mappings.items[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool add_module(struct modules *modules, const struct target *target, size_t index)
+{
+	const struct process_mapping *mappings = target->process.mappings.items;
+	const struct process_mapping *mapping = &mappings[index];
+	struct module *module = vector_push(&modules->list);
+	uint64_t room;
+	const uint8_t *bytes;
+
+	if (!module)
+		return false;
+	*module = (struct module) {
+		.path = mapping->path,
+		.start = mapping->start,
+		.end = mapping->end,
+		.status = MODULE_MISSING,
+	};
+	for (size_t i = index + 1; i < target->process.mappings.count && mappings[i].offset &&
+				   !strcmp(mappings[i].path, mapping->path);
+	     i++)
+		module->end = mappings[i].end;
+	bytes = image_room(&target->image, mapping->start, &room);
+	if (bytes && elf_headers_parse(&module->headers, bytes, room)) {
+		set_range(module, mapping->start);
+		read_build_id(module, &target->image, mapping->start);
+	}
+	return true;
+}
+
+static bool same_loads(const struct elf_headers *a, const struct elf_headers *b)
+{
+	return a->load_count == b->load_count &&
+	       !memcmp(a->loads, b->loads, a->load_count * sizeof(a->loads[0]));
+}
+
+/* Whether every mapping of the module can come from `file`: for cores without header pages. */
+static bool fits_mappings(const struct module *module, const struct elf_file *file)
+{
+	vaddr end = 0;
+
+	for (size_t i = 0; i < file->headers.load_count; i++)
+		end = MAX(end, file->headers.loads[i].end);
+	return module->start + round_up(end, PAGE_BYTES) - lowest_load(&file->headers) >=
+	       module->end;
+}
+
+static enum module_status judge(const struct module *module, const struct elf_file *file,
+				bool force)
+{
+	if (module->build_id.size) {
+		if (build_id_equal(&module->build_id, &file->build_id))
+			return MODULE_FOUND;
+	} else if (module->headers.load_count ? same_loads(&module->headers, &file->headers)
+					      : fits_mappings(module, file)) {
+		return MODULE_UNVERIFIED;
+	}
+	return force ? MODULE_FORCED : MODULE_MISMATCH;
+}
+
+/* Remembers that `path` was looked at. */
+static bool note_tried(struct module *module, const char *path)
+{
+	char *joined;
+
+	if (asprintf(&joined, "%s%s%s", module->tried ? module->tried : "",
+		     module->tried ? ", " : "", path) < 0)
+		return false;
+	free(module->tried);
+	module->tried = joined;
+	return true;
+}
+
+/* Tries the file at `path`; false when out of memory. */
+static bool try_file(struct module *module, const char *path, bool force)
+{
+	_cleanup_(elf_file_cleanup) struct elf_file *file = NULL;
+	struct memheap_error *error;
+	enum module_status status;
+
+	if (module->file && module->status != MODULE_FORCED)
+		return true;
+	if (!note_tried(module, path))
+		return false;
+	error = elf_file_open(path, &file);
+	if (error) {
+		memheap_error_destroy(error);
+		return true;
+	}
+	status = judge(module, file, force);
+	if (status < module->status)
+		module->status = status;
+	if (status == MODULE_MISMATCH || (status == MODULE_FORCED && module->file))
+		return true;
+	elf_file_close(module->file);
+	module->file = take(file);
+	return true;
+}
+
+static bool try_joined(struct module *module, const char *directory, const char *name, bool force)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s%s%s", directory, *name == '/' ? "" : "/", name) < 0) {
+		path = NULL;
+		return false;
+	}
+	return try_file(module, path, force);
+}
+
+/* Looks everywhere for the file of `module`: the best match wins. */
+static bool find_file(struct module *module, const struct module_search *search, bool executable)
+{
+	const char *name = strrchr(module->path, '/');
+	static const char deleted[] = " (deleted)";
+	size_t length = strlen(module->path);
+
+	if (length > strlen(deleted) && !strcmp(module->path + length - strlen(deleted), deleted))
+		length -= strlen(deleted);
+	_cleanup_free_ char *path = strndup(module->path, length);
+	if (!path || !try_file(module, path, search->force))
+		return false;
+	if (search->sysroot && !try_joined(module, search->sysroot, path, search->force))
+		return false;
+	if (search->executable && executable &&
+	    !try_file(module, search->executable, search->force))
+		return false;
+	name = name ? name + 1 : module->path;
+	for (size_t i = 0; i < search->library_path_count; i++) {
+		if (!try_joined(module, search->library_paths[i], name, search->force))
+			return false;
+	}
+	return true;
+}
+
+static void notice_bad(struct notices *notices, const struct module *module)
+{
+	char expected[2 * BUILD_ID_MAX + 1];
+
+	build_id_format(&module->build_id, expected);
+	if (module->status == MODULE_MISMATCH)
+		notice_add(notices, NOTICE_MODULE_MISMATCH,
+			   "%s on this machine is not the file of the core (build id %s)",
+			   module->path, *expected ? expected : "unknown");
+	else if (module->status == MODULE_FORCED)
+		notice_add(notices, NOTICE_MODULE_FORCED,
+			   "%s is used although it is not the file of the core (build id %s)",
+			   module->file->path, *expected ? expected : "unknown");
+}
+
+/* One notice for all files that are not here. */
+static void notice_missing(struct notices *notices, const struct modules *modules)
+{
+	size_t missing = 0, first = 0;
+
+	for (size_t i = 0; i < modules->list.count; i++) {
+		if (modules->list.items[i].status != MODULE_MISSING)
+			continue;
+		if (!missing++)
+			first = i;
+	}
+	if (missing)
+		notice_add(notices, NOTICE_MODULE_MISSING,
+			   "%zu of %zu mapped ELF files are not on this machine: %s%s", missing,
+			   modules->list.count, modules->list.items[first].path,
+			   missing > 1 ? ", …" : "");
+}
+
+/* Whether the bytes of `segment` can't have been changed since they were mapped. */
+static bool can_refill(const struct module *module, const struct segment *segment)
+{
+	const struct elf_headers *headers = &module->headers;
+	vaddr start = module->bias + headers->relro_start;
+	vaddr end = module->bias + headers->relro_end;
+
+	return segment->origin == SEGMENT_MISSING && segment->path &&
+	       !(segment->permissions & PF_W) && !strcmp(segment->path, module->path) &&
+	       segment->start >= module->start && segment->end <= module->end &&
+	       (segment->end <= start || segment->start >= end) &&
+	       segment->path_offset < module->file->size;
+}
+
+/* Gives missing segments the bytes of the module's file; what lies behind its end stays missing. */
+static bool refill(struct image *image, const struct module *module)
+{
+	size_t count = image->segments.count;
+
+	for (size_t i = 0; i < count; i++) {
+		struct segment *segment = &image->segments.items[i];
+		uint64_t present;
+
+		if (!can_refill(module, segment))
+			continue;
+		present = MIN(segment->end - segment->start,
+			      round_up(module->file->size, PAGE_BYTES) - segment->path_offset);
+		if (present < segment->end - segment->start) {
+			struct segment rest = *segment, *added;
+
+			rest.start += present;
+			rest.path_offset += present;
+			segment->end = rest.start;
+			added = vector_push(&image->segments);
+			if (!added)
+				return false;
+			*added = rest;
+			segment = &image->segments.items[i];
+		}
+		segment->bytes = module->file->bytes + segment->path_offset;
+		segment->origin = SEGMENT_REFILLED;
+	}
+	return true;
+}
+
+static void find_executable(struct modules *modules, const struct process *process)
+{
+	modules->executable = NULL;
+	for (size_t i = 0; i < modules->list.count; i++) {
+		struct module *module = &modules->list.items[i];
+
+		if (process->headers && process->headers >= module->start &&
+		    process->headers < module->end)
+			modules->executable = module;
+	}
+}
+
+struct memheap_error *modules_load(struct modules *modules, struct target *target,
+				   const struct module_search *search, struct notices *notices)
+{
+	struct image *image = &target->image;
+	bool headers = has_headers(target);
+
+	for (size_t i = 0; i < target->process.mappings.count; i++) {
+		const struct process_mapping *mapping = &target->process.mappings.items[i];
+
+		if ((headers ? shows_header(image, mapping) : !mapping->offset) &&
+		    !add_module(modules, target, i))
+			return &error_no_memory;
+	}
+	find_executable(modules, &target->process);
+	for (size_t i = 0; i < modules->list.count; i++) {
+		struct module *module = &modules->list.items[i];
+
+		if (!find_file(module, search, module == modules->executable))
+			return &error_no_memory;
+		notice_bad(notices, module);
+		if (!module->file)
+			continue;
+		if (!module->headers.load_count) {
+			module->headers = module->file->headers;
+			set_range(module, module->start);
+		}
+		if (!refill(image, module))
+			return &error_no_memory;
+	}
+	notice_missing(notices, modules);
+	return image_build(image, &target->gaps) ? NULL : &error_no_memory;
+}
+
+void modules_deinit(struct modules *modules)
+{
+	for (size_t i = 0; i < modules->list.count; i++) {
+		struct module *module = &modules->list.items[i];
+
+		elf_file_close(module->file);
+		elf_file_close(module->debug);
+		free(module->tried);
+	}
+	free(modules->list.items);
+	*modules = (struct modules) { 0 };
+}
+
+const struct module *modules_find(const struct modules *modules, vaddr at)
+{
+	for (size_t i = 0; i < modules->list.count; i++) {
+		const struct module *module = &modules->list.items[i];
+
+		if (at >= module->start && at < module->end)
+			return module;
+	}
+	return NULL;
+}
+
+uint64_t modules_data_size(const struct modules *modules, const struct segment *segment)
+{
+	const struct module *module = modules_find(modules, segment->start);
+
+	if (!module || !segment->bytes || !(segment->permissions & PF_W))
+		return 0;
+	return MIN(segment->end, module->end) - segment->start;
+}
+
+bool module_symbol(const struct module *module, const char *name, struct elf_symbol *ret)
+{
+	if (!(module->file && elf_file_symbol(module->file, name, ret)) &&
+	    !(module->debug && elf_file_symbol(module->debug, name, ret)))
+		return false;
+	ret->address += module->bias;
+	return true;
+}
+
+bool module_section(const struct module *module, const char *name, struct elf_symbol *ret)
+{
+	if (!module->file || !elf_file_section(module->file, name, ret))
+		return false;
+	ret->address += module->bias;
+	return true;
+}

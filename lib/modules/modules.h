@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ELF files mapped in the target, and their twins on disk: what the kernel did not dump is
+ * refilled from them, and symbols come from them.
+ */
+#pragma once
+
+#include "../target/target.h"
+#include "elf_file.h"
+
+enum module_status {
+	MODULE_FOUND,      /* on disk, with the build id that the core has */
+	MODULE_UNVERIFIED, /* on disk; without a build id, its shape fits */
+	MODULE_FORCED,     /* on disk with another build id, used by --force-modules */
+	MODULE_MISMATCH,   /* on disk with another build id, not used */
+	MODULE_MISSING,    /* not on disk */
+};
+
+struct module {
+	const char *path; /* in the target */
+	vaddr start, end; /* its lowest and highest address, .bss included */
+	vaddr bias;       /* address in the target - link address */
+	struct build_id build_id;
+	struct elf_headers headers; /* load_count 0: not in the core */
+	enum module_status status;
+	struct elf_file *file; /* NULL unless found, unverified or forced */
+	struct elf_file
+		*debug; /* separate debug file; NULL when there is none (or not looked for) */
+	char *tried;    /* paths that were looked at, for messages */
+};
+
+struct modules {
+	VECTOR(struct module) list; /* by start */
+	struct module *executable;  /* NULL when the core doesn't tell */
+};
+
+/* Where files of the target may be found, besides their own path. */
+struct module_search {
+	const char *sysroot;
+	const char *executable;
+	const char *const *library_paths;
+	size_t library_path_count;
+	bool force;
+};
+
+/*
+ * Finds the target's modules and their files, and refills missing read-only segments from them.
+ * Files that are missing or differ are noticed.
+ */
+struct memheap_error *modules_load(struct modules *modules, struct target *target,
+				   const struct module_search *search, struct notices *notices);
+
+void modules_deinit(struct modules *modules);
+
+/* The module that has `at` between its start and end, or NULL. */
+const struct module *modules_find(const struct modules *modules, vaddr at);
+
+/* How many bytes of `segment`, from its start, are a module's writable data that can be read. */
+uint64_t modules_data_size(const struct modules *modules, const struct segment *segment);
+
+/* Looks for the separate debug file of `module`: by build id, then by .gnu_debuglink. */
+void module_load_debug(struct module *module, const struct module_search *search);
+
+/* The address in the target of symbol `name`, from the module's file or debug file. */
+bool module_symbol(const struct module *module, const char *name, struct elf_symbol *ret);
+
+/* The address in the target of section `name`. */
+bool module_section(const struct module *module, const char *name, struct elf_symbol *ret);
+
+/* What `status` is called in reports. */
+const char *module_status_name(enum module_status status);

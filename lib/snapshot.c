@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* The pipeline: read this first. Each stage fills one struct; afterwards everybody sees it const.
+ */
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "snapshot.h"
+
+static void notice_state(struct memheap_snapshot *s)
+{
+	const struct target *target = &s->target;
+	const struct gap *truncated = &target->gaps.kinds[GAP_CORE_TRUNCATED];
+
+	if (truncated->count)
+		notice_add(&s->notices, NOTICE_TRUNCATED,
+			   "the core is truncated: %llu of %llu bytes are missing",
+			   (unsigned long long)(target->expected_size - target->file_size),
+			   (unsigned long long)target->expected_size);
+	if (!s->has_python)
+		return;
+	if (s->python.finalizing)
+		notice_add(&s->notices, NOTICE_FINALIZING, "the interpreter was shutting down");
+	if (!s->python.threads.count)
+		notice_add(&s->notices, NOTICE_NO_THREADS, "the interpreter has no thread");
+	if (s->python.collecting)
+		notice_add(&s->notices, NOTICE_GC_RUNNING,
+			   "a garbage collection was going on: GC links could not be checked");
+}
+
+/* Types whose size is made up by Python code. */
+static void notice_objects(struct memheap_snapshot *s)
+{
+	size_t overridden = 0;
+
+	for (size_t i = 0; i < s->objects.types.list.count; i++)
+		overridden += s->objects.types.list.items[i].python_sizeof &&
+			      s->objects.by_type[i].objects;
+	if (overridden)
+		notice_add(&s->notices, NOTICE_SIZEOF_OVERRIDDEN,
+			   "%zu types define __sizeof__ in Python", overridden);
+	if (!s->blocks.malloc.found)
+		notice_add(&s->notices, NOTICE_MALLOC_NOT_WALKED,
+			   "no glibc malloc was found: its memory is accounted as unknown");
+}
+
+static void collect_gaps(struct memheap_snapshot *s)
+{
+	gaps_merge(&s->gaps, &s->target.gaps);
+	gaps_merge(&s->gaps, &s->python.gaps);
+	gaps_merge(&s->gaps, &s->blocks.gaps);
+	gaps_merge(&s->gaps, &s->objects.gaps);
+}
+
+/* Finds the interpreter; for MEMHEAP_IMAGE it is no error when there is none. */
+static struct memheap_error *load_python(struct memheap_snapshot *s,
+					 const struct module_search *search,
+					 enum memheap_layout_source layout)
+{
+	struct memheap_error *error =
+		python_load(&s->python, &s->target, &s->modules, search, layout, &s->notices);
+
+	s->has_python = !error;
+	if (!error || s->stage > MEMHEAP_IMAGE || error->status != MEMHEAP_NOT_PYTHON)
+		return error;
+	notice_add(&s->notices, NOTICE_NO_PYTHON, "%s%s%s", error->message, error->hint ? "; " : "",
+		   error->hint ? error->hint : "");
+	memheap_error_destroy(error);
+	return NULL;
+}
+
+static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
+				   const struct memheap_options *options, enum memheap_stage last)
+{
+	const struct module_search search = {
+		.sysroot = options->sysroot,
+		.executable = options->executable,
+		.library_paths = options->library_paths,
+		.library_path_count = options->library_path_count,
+		.force = options->force_modules,
+	};
+	struct memheap_error *error;
+
+	error = target_open(&s->target, path);
+	if (!error)
+		error = modules_load(&s->modules, &s->target, &search, &s->notices);
+	if (!error && !stacks_find(&s->stacks, &s->target.image, &s->target.process))
+		error = &error_no_memory;
+	if (!error)
+		error = load_python(s, &search, options->layout);
+	if (!error && last >= MEMHEAP_OBJECTS)
+		error = blocks_build(&s->blocks, &s->python, &s->modules, &s->stacks, &s->parallel);
+	if (!error && last >= MEMHEAP_OBJECTS)
+		error = objects_build(&s->objects, &s->blocks, &s->python, &s->modules,
+				      &s->parallel);
+	return error;
+}
+
+struct memheap_error *memheap_snapshot_create(const char *path,
+					      const struct memheap_options *options,
+					      enum memheap_stage last,
+					      struct memheap_snapshot **ret)
+{
+	struct memheap_snapshot *s = calloc(1, sizeof(*s));
+	struct memheap_error *error;
+
+	if (!s)
+		return &error_no_memory;
+	s->stage = last;
+	s->target.fd = -1;
+	s->parallel.workers = options->threads ? options->threads : parallel_processors();
+	s->parallel.progress = options->progress;
+	error = build(s, path, options, last);
+	if (error) {
+		memheap_snapshot_destroy(s);
+		return error;
+	}
+	notice_state(s);
+	if (last >= MEMHEAP_OBJECTS)
+		notice_objects(s);
+	collect_gaps(s);
+	*ret = s;
+	return NULL;
+}
+
+void memheap_snapshot_destroy(struct memheap_snapshot *s)
+{
+	if (!s)
+		return;
+	objects_deinit(&s->objects);
+	blocks_deinit(&s->blocks);
+	python_unload(&s->python);
+	stacks_deinit(&s->stacks);
+	modules_deinit(&s->modules);
+	target_close(&s->target);
+	notices_deinit(&s->notices);
+	free(s);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the kernel did not write (p_filesz < p_memsz) and what a short file does not hold are
+ * missing segments. NT_FILE names the mapped files: segments are cut where a mapping begins or
+ * ends, and mappings without any program header (gcore leaves out read-only ones) are missing
+ * segments too.
+ */
+#include <gelf.h>
+#include <stdlib.h>
+
+#include "../base/cleanup.h"
+#include "elf_core.h"
+
+static void cleanup_elf(Elf **elf)
+{
+	elf_end(*elf);
+}
+
+static struct memheap_error *bad_core(const struct target *target, const char *what)
+{
+	return error_create(MEMHEAP_FAILED, "cannot read %s: %s", target->path, what);
+}
+
+static struct memheap_error *check_header(const struct target *target, Elf *elf, GElf_Ehdr *header)
+{
+	if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, header))
+		return bad_core(target, "it is not an ELF core file");
+	if (header->e_type != ET_CORE) {
+		const char *what =
+			header->e_type == ET_REL ? "an object file" : "a program or library";
+		return error_hint(error_create(MEMHEAP_FAILED,
+					       "cannot read %s: it is %s, not a core", target->path,
+					       what),
+				  "give the core that the kernel or gcore wrote");
+	}
+	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "cannot read %s: only 64-bit little-endian cores are known",
+				    target->path);
+	return NULL;
+}
+
+static bool add_notes(struct target *target, Elf *elf, const GElf_Phdr *header)
+{
+	uint64_t size = header->p_filesz;
+	size_t at = 0, name, payload;
+	GElf_Nhdr note;
+	Elf_Data *data;
+
+	if (header->p_offset >= target->file_size)
+		return true;
+	size = MIN(size, target->file_size - header->p_offset);
+	data = elf_getdata_rawchunk(elf, (int64_t)header->p_offset, size, ELF_T_NHDR);
+	while (data && (at = gelf_getnote(data, at, &note, &name, &payload))) {
+		const char *bytes = data->d_buf;
+		char owner[8] = "";
+
+		memcpy(owner, bytes + name, MIN(note.n_namesz, sizeof(owner) - 1));
+		if (!process_add_note(&target->process, owner, note.n_type,
+				      (const uint8_t *)bytes + payload, note.n_descsz))
+			return false;
+	}
+	return true;
+}
+
+static int compare_mappings(const void *a, const void *b)
+{
+	const struct process_mapping *left = a, *right = b;
+
+	return left->start < right->start ? -1 : left->start > right->start;
+}
+
+/* The first mapping that ends after `at`, or NULL. */
+static const struct process_mapping *mapping_after(const struct process *process, vaddr at)
+{
+	size_t low = 0, high = process->mappings.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (process->mappings.items[middle].end <= at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < process->mappings.count ? &process->mappings.items[low] : NULL;
+}
+
+/* Adds `whole`, cut into one segment for each mapping and each stretch between mappings. */
+static bool add_segments(struct target *target, struct segment whole)
+{
+	while (whole.start < whole.end) {
+		const struct process_mapping *mapping =
+			mapping_after(&target->process, whole.start);
+		struct segment *piece = vector_push(&target->image.segments);
+
+		if (!piece)
+			return false;
+		*piece = whole;
+		if (mapping && mapping->start <= whole.start) {
+			piece->end = MIN(whole.end, mapping->end);
+			piece->path = mapping->path;
+			piece->path_offset = mapping->offset + (whole.start - mapping->start);
+		} else if (mapping) {
+			piece->end = MIN(whole.end, mapping->start);
+		}
+		if (whole.bytes)
+			whole.bytes += piece->end - piece->start;
+		whole.start = piece->end;
+	}
+	return true;
+}
+
+/* One PT_LOAD: the bytes in the file, those that the file should hold, those never dumped. */
+static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
+{
+	uint64_t memory = header->p_memsz, dumped = MIN(header->p_filesz, memory), present;
+	struct segment segment = { .permissions = (uint8_t)header->p_flags };
+
+	(void)elf;
+	if (memory > UINT64_MAX - header->p_vaddr)
+		return true;
+	present = header->p_offset < target->file_size
+			  ? MIN(dumped, target->file_size - header->p_offset)
+			  : 0;
+
+	segment.start = header->p_vaddr;
+	segment.end = header->p_vaddr + present;
+	segment.bytes = present ? target->file + header->p_offset : NULL;
+	if (!add_segments(target, segment))
+		return false;
+
+	segment.bytes = NULL;
+	segment.origin = SEGMENT_MISSING;
+	segment.truncated = true;
+	segment.start = segment.end;
+	segment.end = header->p_vaddr + dumped;
+	if (segment.end > segment.start)
+		gap_add(&target->gaps, GAP_CORE_TRUNCATED, segment.start,
+			segment.end - segment.start);
+	if (!add_segments(target, segment))
+		return false;
+
+	segment.truncated = false;
+	segment.start = segment.end;
+	segment.end = header->p_vaddr + memory;
+	return add_segments(target, segment);
+}
+
+/* Adds the parts of `mapping` that no segment covers; `covered` is sorted. */
+static bool add_uncovered(struct target *target, const struct image *covered,
+			  const struct process_mapping *mapping)
+{
+	vaddr at = mapping->start;
+
+	while (at < mapping->end) {
+		const struct segment *next = image_segment_after(covered, at);
+		struct segment hole = {
+			.start = at,
+			.end = next ? MIN(next->start, mapping->end) : mapping->end,
+			.permissions = PF_R,
+			.origin = SEGMENT_MISSING,
+		};
+
+		if (hole.start < hole.end && !add_segments(target, hole))
+			return false;
+		at = next ? next->end : mapping->end;
+	}
+	return true;
+}
+
+/* Adds what NT_FILE knows and no program header covers. */
+static bool add_uncovered_mappings(struct target *target)
+{
+	struct image covered = target->image;
+	bool added = true;
+
+	target->image.segments.items = NULL;
+	target->image.segments.count = target->image.segments.capacity = 0;
+	for (size_t i = 0; added && i < target->process.mappings.count; i++)
+		added = add_uncovered(target, &covered, &target->process.mappings.items[i]);
+	for (size_t i = 0; added && i < covered.segments.count; i++) {
+		struct segment *segment = vector_push(&target->image.segments);
+
+		added = segment;
+		if (segment)
+			*segment = covered.segments.items[i];
+	}
+	covered.runs.items = NULL;
+	image_deinit(&covered);
+	return added && image_build(&target->image, &target->gaps);
+}
+
+/* Calls `add` for each program header of `type`; false when out of memory. */
+static bool each_header(struct target *target, Elf *elf, size_t count, uint32_t type,
+			bool (*add)(struct target *, Elf *, const GElf_Phdr *))
+{
+	for (size_t i = 0; i < count; i++) {
+		GElf_Phdr header;
+
+		if (!gelf_getphdr(elf, (int)i, &header))
+			break;
+		if (header.p_filesz <= UINT64_MAX - header.p_offset)
+			target->expected_size =
+				MAX(target->expected_size, header.p_offset + header.p_filesz);
+		if (header.p_type == type && !add(target, elf, &header))
+			return false;
+	}
+	return true;
+}
+
+struct memheap_error *elf_core_load(struct target *target)
+{
+	struct process *process = &target->process;
+	struct memheap_error *error;
+	GElf_Ehdr header;
+	size_t count;
+
+	elf_version(EV_CURRENT);
+	_cleanup_(cleanup_elf) Elf *elf = elf_memory((char *)target->file, target->file_size);
+	error = check_header(target, elf, &header);
+	if (error)
+		return error;
+	process->machine = header.e_machine;
+	if (elf_getphdrnum(elf, &count) || !count)
+		return bad_core(target, "it is cut off before its program headers");
+
+	if (!each_header(target, elf, count, PT_NOTE, add_notes))
+		return &error_no_memory;
+	if (process->mappings.count)
+		qsort(process->mappings.items, process->mappings.count,
+		      sizeof(*process->mappings.items), compare_mappings);
+	if (!each_header(target, elf, count, PT_LOAD, add_load) ||
+	    !image_build(&target->image, &target->gaps) || !add_uncovered_mappings(target))
+		return &error_no_memory;
+	if (!target->image.segments.count)
+		return bad_core(target, "it holds no memory (no PT_LOAD program header)");
+	return NULL;
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+/* ELF core files: program headers to segments, notes to facts. */
+#pragma once
+
+#include "target.h"
+
+/* Fills the image and the process of `target` from its mapped file. */
+struct memheap_error *elf_core_load(struct target *target);

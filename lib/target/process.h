@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What a core's notes say of the process: who it was, why it died, what it had mapped. */
+#pragma once
+
+#include "../base/strings.h"
+#include "../base/vaddr.h"
+#include "../base/vector.h"
+
+/* One NT_PRSTATUS: a thread and where it stood. */
+struct process_thread {
+	uint32_t tid;
+	uint32_t signal; /* the signal that the thread was taking, or 0 */
+	vaddr pc, sp;
+	vaddr tls; /* the thread pointer; 0 when the notes don't tell */
+};
+
+/* One entry of NT_FILE. */
+struct process_mapping {
+	vaddr start, end;
+	uint64_t offset; /* bytes into the file */
+	const char *path;
+};
+
+/* NT_SIGINFO: why it died. */
+struct process_signal {
+	uint32_t number; /* 0: unknown */
+	int32_t code;
+	uint32_t sender_pid, sender_uid; /* when sent by a process: code <= 0 */
+	vaddr address;                   /* of the fault, when code > 0 */
+};
+
+struct process {
+	uint16_t machine; /* EM_X86_64, … */
+	uint32_t pid, parent_pid, uid;
+	const char *name;         /* comm, at most 15 bytes; NULL when unknown */
+	const char *command_line; /* as ps shows it, at most 79 bytes; NULL when unknown */
+	bool command_line_cut;    /* the kernel kept only its first 79 bytes */
+	struct process_signal signal;
+	VECTOR(struct process_thread) threads;   /* the one that died first */
+	VECTOR(struct process_mapping) mappings; /* by address */
+	vaddr entry;                             /* AT_ENTRY of the executable; 0 when unknown */
+	vaddr headers;                           /* AT_PHDR */
+	vaddr vdso;                              /* AT_SYSINFO_EHDR */
+	vaddr exec_name; /* AT_EXECFN: the string that was passed to execve() */
+	struct strings strings;
+};
+
+/* Decodes one note. Notes that are unknown or too short are ignored; false: out of memory. */
+bool process_add_note(struct process *process, const char *owner, uint32_t type,
+		      const uint8_t *bytes, size_t size);
+
+void process_deinit(struct process *process);
