@@ -285,13 +285,13 @@ static void make_tables(const struct command *command, struct option *longs, cha
 
 		if (!option_applies(row, command))
 			continue;
-		longs[count++] = (struct option) { row->name, argument, NULL, (int)row->id };
+		longs[count++] = (struct option){ row->name, argument, NULL, (int)row->id };
 		if (row->letter)
 			*letters++ = row->letter;
 		if (row->letter && argument)
 			*letters++ = ':';
 	}
-	longs[count] = (struct option) { 0 };
+	longs[count] = (struct option){ 0 };
 	*letters = '\0';
 }
 
@@ -304,7 +304,7 @@ static bool refuse(const struct command *command, int code, char **argv)
 		fprintf(stderr, "memheap: option '%s' takes an argument", word);
 	else
 		fprintf(stderr, "memheap: %s%sunknown option '%s'", name, command ? ": " : "",
-			optopt && optopt < 256 ? (char[]) { '-', (char)optopt, '\0' } : word);
+			optopt && optopt < 256 ? (char[]){ '-', (char)optopt, '\0' } : word);
 	fprintf(stderr, " (see memheap help%s%s)\n", command ? " " : "", name);
 	return false;
 }

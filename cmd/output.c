@@ -25,7 +25,7 @@ static struct memheap_error *fail(const char *doing, const char *path)
 
 	if (!error)
 		abort();
-	*error = (struct memheap_error) {
+	*error = (struct memheap_error){
 		.status =
 			errno == EACCES || errno == EPERM ? MEMHEAP_NOT_PERMITTED : MEMHEAP_FAILED,
 	};
@@ -49,7 +49,7 @@ struct memheap_error *output_open(struct output *output, const char *path)
 	struct stat status;
 	int fd;
 
-	*output = (struct output) { .file = stdout, .path = path };
+	*output = (struct output){ .file = stdout, .path = path };
 	if (!path)
 		return NULL;
 	/* a device or a pipe can't be replaced */
@@ -94,5 +94,5 @@ void output_discard(struct output *output)
 		unlink(output->temporary);
 	pending = NULL;
 	free(output->temporary);
-	*output = (struct output) { 0 };
+	*output = (struct output){ 0 };
 }

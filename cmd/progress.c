@@ -32,9 +32,9 @@ static void update(void *closure, const char *phase, uint64_t done, uint64_t tot
 struct memheap_progress progress_start(void)
 {
 	if (!isatty(STDERR_FILENO))
-		return (struct memheap_progress) { 0 };
+		return (struct memheap_progress){ 0 };
 	started = now_ms();
-	return (struct memheap_progress) { .update = update };
+	return (struct memheap_progress){ .update = update };
 }
 
 void progress_end(void)

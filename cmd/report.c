@@ -37,7 +37,7 @@ static struct style make_style(const struct settings *settings, const struct out
 	bool terminal = !output->path && isatty(STDOUT_FILENO);
 
 	setlocale(LC_CTYPE, "");
-	return (struct style) {
+	return (struct style){
 		.exact_bytes = settings->exact_bytes,
 		.unicode = !strcmp(nl_langinfo(CODESET), "UTF-8"),
 		.color = wants_color(settings, terminal),

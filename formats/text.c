@@ -48,7 +48,7 @@ struct memheap_cell text_cell(const struct memheap_report *report, const char *t
 	int column = found ? memheap_table_column(memheap_table_shape(found), key) : -1;
 
 	if (column < 0 || column >= CELLS_MAX || !text_first_row(found, cells, CELLS_MAX))
-		return (struct memheap_cell) { 0 };
+		return (struct memheap_cell){ 0 };
 	return cells[column];
 }
 

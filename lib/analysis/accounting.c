@@ -37,7 +37,7 @@ static void add_leaf(struct builder *builder, uint64_t bytes, const char *format
 		builder->failed = true;
 		return;
 	}
-	*leaf = (struct account_leaf) {
+	*leaf = (struct account_leaf){
 		.path = strings_add(&accounting->strings, path, strlen(path)),
 		.bytes = bytes,
 	};
@@ -104,8 +104,8 @@ static void add_types(struct builder *builder, const char *path, enum type_sum s
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		names[i] = (struct named_bytes) { objects->types.list.items[i].name,
-						  type_bytes(objects, i, sum) };
+		names[i] = (struct named_bytes){ objects->types.list.items[i].name,
+						 type_bytes(objects, i, sum) };
 	qsort(names, count, sizeof(*names), compare_names);
 	for (size_t i = 0; i < count; i++) {
 		if (kept && !strcmp(names[kept - 1].name, names[i].name))
@@ -129,7 +129,7 @@ static void add_totals(struct builder *builder, const char *path, const struct b
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		rows[i] = (struct named_bytes) { names[i], totals[i].bytes };
+		rows[i] = (struct named_bytes){ names[i], totals[i].bytes };
 	qsort(rows, count, sizeof(*rows), compare_bytes);
 	for (size_t i = 0; i < count; i++)
 		add_leaf(builder, rows[i].bytes, "%s/%s", path, rows[i].name);
@@ -322,5 +322,5 @@ void accounting_deinit(struct accounting *accounting)
 {
 	free(accounting->leaves.items);
 	strings_deinit(&accounting->strings);
-	*accounting = (struct accounting) { 0 };
+	*accounting = (struct accounting){ 0 };
 }

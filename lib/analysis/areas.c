@@ -52,7 +52,7 @@ static bool add_owned(struct areas *areas, vaddr start, vaddr end, enum area_kin
 	struct area *area = vector_push(&areas->list);
 
 	if (area)
-		*area = (struct area) { start, end, kind, NULL, index };
+		*area = (struct area){ start, end, kind, NULL, index };
 	return area;
 }
 
@@ -125,7 +125,7 @@ static bool add_piece(struct areas *cut, const struct memheap_snapshot *s,
 	area = vector_push(&cut->list);
 	if (!area)
 		return false;
-	*area = (struct area) {
+	*area = (struct area){
 		.start = start,
 		.end = end,
 		.kind = owner && segment->bytes ? owner->kind : segment_kind(s, segment),
@@ -176,7 +176,7 @@ bool areas_find(struct areas *areas, const struct memheap_snapshot *s)
 void areas_deinit(struct areas *areas)
 {
 	free(areas->list.items);
-	*areas = (struct areas) { 0 };
+	*areas = (struct areas){ 0 };
 }
 
 const struct area *area_find(const struct areas *areas, vaddr at)

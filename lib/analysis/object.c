@@ -157,7 +157,7 @@ static bool find_static(const struct block_map *map, vaddr at, struct place *pla
 	}
 	if (low == map->statics.count || map->statics.items[low].at > at)
 		return false;
-	place->block = (struct block) {
+	place->block = (struct block){
 		.id = map->first_static + (block_id)low,
 		.start = map->statics.items[low].at,
 		.size = map->statics.items[low].size,

@@ -318,7 +318,7 @@ static bool sort_objects(struct memheap_report *report, struct stream *stream, i
 			free(found.items);
 			return false;
 		}
-		*object = (struct sorted_object) { sort_key(stream, &info, column), id };
+		*object = (struct sorted_object){ sort_key(stream, &info, column), id };
 	}
 	if (found.count)
 		qsort(found.items, found.count, sizeof(*found.items),

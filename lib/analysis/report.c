@@ -33,7 +33,7 @@ struct memheap_cell *report_row(struct memheap_report *report,
 			table = NULL;
 			break;
 		}
-		*cell = (struct memheap_cell) { 0 };
+		*cell = (struct memheap_cell){ 0 };
 	}
 	if (!table) {
 		report->failed = true;
@@ -66,7 +66,7 @@ const char *report_text(struct memheap_report *report, const char *format, ...)
 struct memheap_cell cell_percent(uint64_t part, uint64_t whole)
 {
 	if (!whole)
-		return (struct memheap_cell) { 0 };
+		return (struct memheap_cell){ 0 };
 	return cell_number((uint64_t)((double)part * 10000.0 / (double)whole + 0.5));
 }
 
@@ -178,7 +178,7 @@ static struct memheap_error *build(struct memheap_report *report, const struct a
 	if (error)
 		return error;
 	for (size_t i = 0; report->shape->tables[i]; i++)
-		report->tables[report->table_count++] = (struct memheap_table) {
+		report->tables[report->table_count++] = (struct memheap_table){
 			.shape = report->shape->tables[i],
 			.report = report,
 		};

@@ -50,18 +50,18 @@ const char *report_text(struct memheap_report *report, const char *format, ...)
 
 static inline struct memheap_cell cell_number(uint64_t number)
 {
-	return (struct memheap_cell) { .number = number, .present = true };
+	return (struct memheap_cell){ .number = number, .present = true };
 }
 
 static inline struct memheap_cell cell_signed(int64_t number)
 {
-	return (struct memheap_cell) { .signed_number = number, .present = true };
+	return (struct memheap_cell){ .signed_number = number, .present = true };
 }
 
 /* NULL: absent */
 static inline struct memheap_cell cell_text(const char *text)
 {
-	return (struct memheap_cell) { .text = text, .present = text };
+	return (struct memheap_cell){ .text = text, .present = text };
 }
 
 /* `part` of `whole` in hundredths of a percent; absent when there is no whole. */

@@ -99,7 +99,7 @@ static size_t collect_types(const struct objects *objects, struct type_row *rows
 		const struct type_totals *totals = &objects->by_type[i];
 
 		if (totals->objects)
-			rows[count++] = (struct type_row) {
+			rows[count++] = (struct type_row){
 				.name = objects->types.list.items[i].name,
 				.objects = totals->objects,
 				.shallow = totals->shallow_bytes,

@@ -9,7 +9,7 @@
 
 struct memheap_error error_no_memory = {
 	.status = MEMHEAP_FAILED,
-	.message = (char[]) { "out of memory" },
+	.message = (char[]){ "out of memory" },
 };
 
 static struct memheap_error *create(enum memheap_status status, char *message)
@@ -23,7 +23,7 @@ static struct memheap_error *create(enum memheap_status status, char *message)
 		free(message);
 		return &error_no_memory;
 	}
-	*error = (struct memheap_error) { .status = status, .message = message };
+	*error = (struct memheap_error){ .status = status, .message = message };
 	return error;
 }
 

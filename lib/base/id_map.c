@@ -41,12 +41,12 @@ bool id_map_put(struct id_map *map, uint64_t key, uint32_t id)
 	slot = find_slot(map, key);
 	if (!slot->key)
 		map->count++;
-	*slot = (struct id_map_slot) { .key = key, .id = id };
+	*slot = (struct id_map_slot){ .key = key, .id = id };
 	return true;
 }
 
 void id_map_deinit(struct id_map *map)
 {
 	free(map->slots);
-	*map = (struct id_map) { 0 };
+	*map = (struct id_map){ 0 };
 }

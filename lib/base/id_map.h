@@ -33,10 +33,10 @@ static inline uint32_t id_map_find(const struct id_map *map, uint64_t key)
 	for (size_t i = id_map_hash(key);; i++) {
 		const struct id_map_slot *slot = &map->slots[i & (map->capacity - 1)];
 
-		if (slot->key == key)
-			return slot->id;
 		if (!slot->key)
 			return ID_NONE;
+		if (slot->key == key)
+			return slot->id;
 	}
 }
 

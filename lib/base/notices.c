@@ -25,8 +25,8 @@ void notice_add(struct notices *notices, enum notice_kind kind, const char *form
 		return;
 	notice = vector_push(&notices->list);
 	if (notice)
-		*notice = (struct notice) { kind,
-					    strings_add(&notices->strings, text, (size_t)length) };
+		*notice = (struct notice){ kind,
+					   strings_add(&notices->strings, text, (size_t)length) };
 	free(text);
 }
 
@@ -34,5 +34,5 @@ void notices_deinit(struct notices *notices)
 {
 	free(notices->list.items);
 	strings_deinit(&notices->strings);
-	*notices = (struct notices) { 0 };
+	*notices = (struct notices){ 0 };
 }

@@ -57,7 +57,7 @@ void parallel_for(const struct parallel *parallel, const char *phase, size_t cou
 
 	_cleanup_free_ struct worker *others = calloc(MAX(wanted, 1u), sizeof(*others));
 	for (; others && started < wanted; started++) {
-		others[started] = (struct worker) { .loop = &loop, .index = started };
+		others[started] = (struct worker){ .loop = &loop, .index = started };
 		if (pthread_create(&others[started].thread, NULL, work, &others[started]))
 			break;
 	}

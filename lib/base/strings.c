@@ -26,7 +26,7 @@ static char *reserve(struct strings *strings, size_t size)
 		page = malloc(sizeof(*page) + room);
 		if (!page)
 			return NULL;
-		*page = (struct strings_page) { .next = strings->pages, .size = room };
+		*page = (struct strings_page){ .next = strings->pages, .size = room };
 		strings->pages = page;
 	}
 	text = page->text + page->used;

@@ -27,7 +27,7 @@ static bool take_range(struct malloc_taken *taken, vaddr start, vaddr end)
 	struct malloc_range *range = vector_push(&taken->ranges);
 
 	if (range)
-		*range = (struct malloc_range) { start, end };
+		*range = (struct malloc_range){ start, end };
 	return range;
 }
 
@@ -193,7 +193,7 @@ void blocks_deinit(struct block_map *map)
 	pymalloc_deinit(&map->pymalloc);
 	malloc_unload(&map->malloc);
 	free(map->statics.items);
-	*map = (struct block_map) { 0 };
+	*map = (struct block_map){ 0 };
 }
 
 bool blocks_add_statics(struct block_map *map)
@@ -296,7 +296,7 @@ struct block block_get(const struct block_map *map, block_id id)
 	if (id >= map->first_chunk) {
 		const struct chunk *chunk = &map->malloc.chunks.items[id - map->first_chunk];
 
-		return (struct block) { id, chunk->start, chunk->size, false };
+		return (struct block){ id, chunk->start, chunk->size, false };
 	}
 	index = find_pool(pymalloc, id);
 	arena = arena_of_pool(pymalloc, index);

@@ -79,7 +79,7 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 			.at = candidate->at + preheader,
 			.bytes = bytes,
 			.room = candidate->size - preheader,
-			.before = preheader,
+			.before = candidate->is_static ? candidate->before : preheader,
 			.type = type,
 		},
 		.type = index,

@@ -9,7 +9,8 @@ struct candidate {
 	const uint8_t *bytes;
 	vaddr at;
 	uint64_t size;
-	bool is_static; /* no pre-header */
+	uint64_t before; /* static data: bytes that can be read before it */
+	bool is_static;
 };
 
 struct judge {

@@ -42,15 +42,17 @@ struct measure {
 	own_fn *own; /* NULL: not asked for */
 	void *closure;
 	uint64_t size;      /* out: what __sizeof__ returns */
+	uint64_t inside;    /* out: bytes of it that the object covers where it lies */
 	uint64_t preheader; /* in and out: what sys.getsizeof() adds */
 	bool unreadable;    /* out: parts are missing; `size` is a lower bound */
 };
 
 struct decoder {
 	const char *type_name; /* as struct type names it */
-	/* The type's tp_basicsize (SIZE_*). A type made at run time must have it, because anybody
-	 * may call a class so; FIELD_COUNT: only static types are meant. */
+	/* The type's tp_basicsize (SIZE_*): a type made at run time must have it, because anybody
+	 * may call a class so. FIELD_COUNT: only a static type is meant. */
 	enum field_id size;
+	bool by_name; /* the name is enough: nobody else would call a class so */
 	/* Sets measure->size and reports owned blocks; false when this can't be such an object. */
 	bool (*measure)(struct measure *measure, const struct object *object);
 };

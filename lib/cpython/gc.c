@@ -61,7 +61,7 @@ static void read_generation(const struct memory *memory, vaddr at, vaddr stats,
 {
 	uint64_t count = 0, threshold = 0;
 
-	*ret = (struct gc_generation) { .head = at };
+	*ret = (struct gc_generation){ .head = at };
 	memory_field(memory, at, FIELD_GENERATION_COUNT, &count);
 	memory_field(memory, at, FIELD_GENERATION_THRESHOLD, &threshold);
 	ret->count = (int32_t)count;
@@ -99,7 +99,7 @@ bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 	generations = find_generations(memory, gc);
 	if (!generations)
 		return false;
-	*ret = (struct gc_state) { .interpreter = index };
+	*ret = (struct gc_state){ .interpreter = index };
 	memory_field(memory, gc, FIELD_GC_ENABLED, &enabled);
 	memory_field(memory, gc, FIELD_GC_COLLECTING, &collecting);
 	ret->enabled = enabled;

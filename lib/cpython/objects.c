@@ -45,7 +45,7 @@ static void collect_claim(void *closure, vaddr at, enum buffer_kind kind, bool s
 	struct claim *claim = vector_push(&worker->claims);
 
 	if (claim)
-		*claim = (struct claim) { at, kind, shared };
+		*claim = (struct claim){ at, kind, shared };
 	else
 		worker->failed = true;
 }
@@ -55,7 +55,7 @@ static void add_conflict(struct worker *worker, block_id id, block_tag claim)
 	struct conflict *conflict = vector_push(&worker->conflicts);
 
 	if (conflict)
-		*conflict = (struct conflict) { id, claim };
+		*conflict = (struct conflict){ id, claim };
 	else
 		worker->failed = true;
 }
@@ -122,7 +122,7 @@ static bool measure_object(const struct pass *pass, struct worker *worker,
 			   const struct verdict *verdict, struct measure *measure)
 {
 	worker->claims.count = 0;
-	*measure = (struct measure) {
+	*measure = (struct measure){
 		.memory = &pass->python->memory,
 		.own = collect_claim,
 		.closure = worker,
@@ -137,6 +137,7 @@ static void commit_claims(struct worker *worker, struct block_map *map, uint32_t
 			    claim_tag(&worker->claims.items[i], type));
 }
 
+/* The tag of an object whose pre-header lies in its block. */
 static block_tag object_tag(const struct verdict *verdict)
 {
 	return tag_make(BLOCK_OBJECT, (unsigned)verdict->object.before / 16, verdict->type);
@@ -222,10 +223,16 @@ static void judge_chunks(void *context, unsigned index, size_t begin, size_t end
 static bool judge_static(const struct pass *pass, const struct static_object *object,
 			 struct verdict *verdict)
 {
+	const struct image *image = pass->python->memory.image;
+	const struct image_run *run = image_run_at(image, object->at);
 	struct candidate candidate = { .at = object->at, .is_static = true };
 
-	candidate.bytes = image_room(pass->python->memory.image, object->at, &candidate.size);
-	return candidate.bytes && judge_header(pass->judge, &candidate, verdict);
+	if (!run)
+		return false;
+	candidate.bytes = run->bytes + (object->at - run->start);
+	candidate.size = run->end - object->at;
+	candidate.before = object->at - run->start;
+	return judge_header(pass->judge, &candidate, verdict);
 }
 
 /* Judges the objects in static data. */
@@ -241,7 +248,7 @@ static void judge_statics(const struct pass *pass, struct worker *worker)
 		if (!judge_static(pass, object, &verdict) ||
 		    !measure_object(pass, worker, &verdict, &measure))
 			continue;
-		map->tags[map->first_static + i] = object_tag(&verdict);
+		map->tags[map->first_static + i] = tag_make(BLOCK_OBJECT, 0, verdict.type);
 		account(pass, worker, &verdict, &measure, 0, object->size, 1);
 		commit_claims(worker, map, verdict.type);
 	}
@@ -503,7 +510,7 @@ void objects_deinit(struct objects *objects)
 {
 	types_deinit(&objects->types);
 	free(objects->by_type);
-	*objects = (struct objects) { 0 };
+	*objects = (struct objects){ 0 };
 }
 
 /* Sums the blocks of one object that only it owns. */

@@ -41,7 +41,7 @@ static bool read_threads(struct python *python, vaddr interp, uint32_t index)
 		thread = vector_push(&python->threads);
 		if (!thread)
 			return false;
-		*thread = (struct thread_state) {
+		*thread = (struct thread_state){
 			.at = at,
 			.interpreter = index,
 			.id = read_pointer(memory, at, FIELD_THREAD_ID),
@@ -75,7 +75,7 @@ static bool read_interpreter(struct python *python, vaddr at)
 	interp = vector_push(&python->interpreters);
 	if (!interp)
 		return false;
-	*interp = (struct interpreter) {
+	*interp = (struct interpreter){
 		.at = at,
 		.id = (int64_t)id,
 		.sys = read_pointer(memory, at, FIELD_INTERP_SYS),
@@ -109,7 +109,7 @@ static bool read_frame_stack(struct python *python, vaddr at)
 		stack = vector_push(&python->frame_stacks);
 		if (!stack)
 			return false;
-		*stack = (struct frame_stack) { at, at + size };
+		*stack = (struct frame_stack){ at, at + size };
 		at = read_pointer(&python->memory, at, FIELD_STACK_CHUNK_PREVIOUS);
 	}
 	return true;
@@ -234,7 +234,7 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	struct memheap_error *error;
 	uint32_t hex;
 
-	python->memory = (struct memory) { &target->image, &python->layout };
+	python->memory = (struct memory){ &target->image, &python->layout };
 	error = layout_load(&python->layout, &layout_target, source, notices);
 	if (error)
 		return error;
@@ -347,7 +347,7 @@ void python_unload(struct python *python)
 	free(python->interpreters.items);
 	free(python->threads.items);
 	free(python->frame_stacks.items);
-	*python = (struct python) { 0 };
+	*python = (struct python){ 0 };
 }
 
 bool python_symbol(const struct python *python, const char *name, struct elf_symbol *ret)

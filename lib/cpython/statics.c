@@ -5,23 +5,12 @@
  */
 #include "statics.h"
 
-/* The bytes that the object covers where it lies, blocks that it owns not counted. */
+/* The bytes that the object covers where it lies; 0 when it is none. */
 static uint64_t inner_size(const struct judge *judge, const struct verdict *verdict)
 {
-	const struct layout *layout = &judge->python->layout;
 	struct measure measure = { .memory = &judge->python->memory };
-	const struct object *object = &verdict->object;
-	uint64_t flags = object->type->flags;
 
-	if (!object_measure(&measure, object))
-		return 0;
-	if (object->type->metatype)
-		return layout_offset(layout, SIZE_TYPE);
-	if (!strcmp(object->type->name, "str") || !strcmp(object->type->name, "int") ||
-	    !strcmp(object->type->name, "bool") ||
-	    flags & layout_constant(layout, CONSTANT_TYPE_IS_STR))
-		return measure.size;
-	return plain_measure(&measure, object) ? measure.size : 0;
+	return object_measure(&measure, &verdict->object) ? measure.inside : 0;
 }
 
 static bool add_static(struct block_map *map, vaddr at, uint64_t size)
@@ -29,21 +18,32 @@ static bool add_static(struct block_map *map, vaddr at, uint64_t size)
 	struct static_object *object = vector_push(&map->statics);
 
 	if (object)
-		*object = (struct static_object) { at, (uint32_t)size };
+		*object = (struct static_object){ at, (uint32_t)size };
 	return object;
 }
 
-/* Searches the first `size` bytes of a segment. */
-static bool search_segment(struct block_map *map, const struct judge *judge,
-			   const struct segment *segment, uint64_t size)
+/* Whether the object would cover the beginning of a type object other than itself. */
+static bool covers_type(const struct judge *judge, vaddr at, uint64_t size)
 {
-	uint64_t at = 0;
+	for (uint64_t offset = sizeof(vaddr); offset < size; offset += sizeof(vaddr)) {
+		if (type_find(judge->types, at + offset) != TYPE_NONE)
+			return true;
+	}
+	return false;
+}
 
-	while (size - at >= layout_offset(&judge->python->layout, SIZE_OBJECT)) {
+/* Searches [*at, end) of a run, and sets `*at` behind what it found last. */
+static bool search_range(struct block_map *map, const struct judge *judge,
+			 const struct image_run *run, vaddr *at, vaddr end)
+{
+	uint32_t least = layout_offset(&judge->python->layout, SIZE_OBJECT);
+
+	while (*at < end && run->end - *at >= least) {
 		struct candidate candidate = {
-			.bytes = segment->bytes + at,
-			.at = segment->start + at,
-			.size = size - at,
+			.bytes = run->bytes + (*at - run->start),
+			.at = *at,
+			.size = run->end - *at,
+			.before = *at - run->start,
 			.is_static = true,
 		};
 		struct verdict verdict;
@@ -51,15 +51,12 @@ static bool search_segment(struct block_map *map, const struct judge *judge,
 
 		if (judge_header(judge, &candidate, &verdict))
 			inner = inner_size(judge, &verdict);
-		if (inner && inner <= UINT32_MAX) {
-			if (!add_static(map, candidate.at, inner))
-				return false;
-			at += round_up(inner, sizeof(vaddr));
-			if (at > size)
-				break;
-		} else {
-			at += sizeof(vaddr);
-		}
+		*at += sizeof(vaddr);
+		if (!inner || inner > UINT32_MAX || covers_type(judge, candidate.at, inner))
+			continue;
+		if (!add_static(map, candidate.at, inner))
+			return false;
+		*at = candidate.at + round_up(inner, sizeof(vaddr));
 	}
 	return true;
 }
@@ -67,11 +64,16 @@ static bool search_segment(struct block_map *map, const struct judge *judge,
 bool statics_find(struct block_map *map, const struct judge *judge, const struct modules *modules)
 {
 	const struct image *image = judge->python->memory.image;
+	vaddr at = 0;
 
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
+		uint64_t size = modules_data_size(modules, segment);
 
-		if (!search_segment(map, judge, segment, modules_data_size(modules, segment)))
+		/* an object may reach over the border of two segments: .data and .bss */
+		at = MAX(at, segment->start);
+		if (size && !search_range(map, judge, image_run_at(image, segment->start), &at,
+					  segment->start + size))
 			return false;
 	}
 	return blocks_add_statics(map);

@@ -140,7 +140,7 @@ bool type_add(struct type_table *table, const struct memory *memory, vaddr at)
 	type = vector_push(&table->list);
 	if (!type)
 		return false;
-	*type = (struct type) {
+	*type = (struct type){
 		.at = at,
 		.name = type_name(memory, at, bytes, &table->strings),
 		.basic_size = field_load(layout, bytes, FIELD_TYPE_BASIC_SIZE),
@@ -254,7 +254,7 @@ void types_deinit(struct type_table *table)
 	free(table->list.items);
 	id_map_deinit(&table->by_address);
 	strings_deinit(&table->strings);
-	*table = (struct type_table) { 0 };
+	*table = (struct type_table){ 0 };
 }
 
 /* The decoder of exactly this type. */
@@ -265,7 +265,7 @@ static const struct decoder *find_decoder(const struct type *type, const struct 
 
 		if (strcmp(decoder->type_name, type->name))
 			continue;
-		if (!type->heap ||
+		if (!type->heap || decoder->by_name ||
 		    (decoder->size != FIELD_COUNT && layout_has(layout, decoder->size) &&
 		     layout_offset(layout, decoder->size) == type->basic_size))
 			return decoder;

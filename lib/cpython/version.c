@@ -79,7 +79,7 @@ bool version_find(const struct image *image, const struct module *module, vaddr 
 	struct elf_symbol symbol;
 	uint32_t hex;
 
-	*ret = (struct python_version) { 0 };
+	*ret = (struct python_version){ 0 };
 	if (debug_offsets_at(image, runtime, &ret->hex, &ret->free_threaded)) {
 		ret->debug_offsets = true;
 		ret->found = "_Py_DebugOffsets";

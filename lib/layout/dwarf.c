@@ -5,6 +5,7 @@
  */
 #include <dwarf.h>
 #include <elfutils/libdw.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,7 +221,7 @@ static bool find_member(Dwarf_Die structure, const char *path, size_t length, st
 	}
 	if (dwarf_aggregate_size(&type, &size))
 		size = 0;
-	*field = (struct field) { (uint32_t)offset, (uint32_t)size, 0, 0, FROM_DWARF };
+	*field = (struct field){ (uint32_t)offset, (uint32_t)size, 0, 0, FROM_DWARF };
 	bits = attribute_u64(&member, DW_AT_bit_size, 0);
 	if (bits && size)
 		set_bits(&member, field, bits);
@@ -240,7 +241,7 @@ static bool read_field(struct reader *reader, const struct field_name *name, str
 	if (!members) {
 		int size = dwarf_bytesize(&wanted->structure);
 
-		*field = (struct field) { (uint32_t)size, 1, 0, 0, FROM_DWARF };
+		*field = (struct field){ (uint32_t)size, 1, 0, 0, FROM_DWARF };
 		return size > 0;
 	}
 	while (next_alternative(&members, text, sizeof(text))) {
@@ -253,12 +254,17 @@ static bool read_field(struct reader *reader, const struct field_name *name, str
 unsigned dwarf_read(const struct elf_file *file, const char *module,
 		    struct field fields[FIELD_COUNT])
 {
-	Dwarf *dwarf = dwarf_begin_elf((Elf *)file->elf, DWARF_C_READ, NULL);
 	unsigned found = 0;
+	Dwarf *dwarf;
 
+	/* not the mapping that we have: libelf writes to it where sections are compressed */
+	_cleanup_close_ int fd = open(file->path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ struct reader *reader = calloc(1, sizeof(*reader));
-	if (!dwarf || !reader)
-		goto end;
+	if (fd < 0 || !reader)
+		return 0;
+	dwarf = dwarf_begin(fd, DWARF_C_READ);
+	if (!dwarf)
+		return 0;
 	collect_names(reader, module);
 	find_structures(reader, dwarf);
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
@@ -266,7 +272,6 @@ unsigned dwarf_read(const struct elf_file *file, const char *module,
 		    read_field(reader, &field_names[i], &fields[i]))
 			found++;
 	}
-end:
 	dwarf_end(dwarf);
 	return found;
 }

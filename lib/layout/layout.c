@@ -192,7 +192,7 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 {
 	const struct version_table *table = choose_table(target);
 
-	*layout = (struct layout) { .version = target->version };
+	*layout = (struct layout){ .version = target->version };
 	version_constants(target->version, layout->constants);
 	if (source != MEMHEAP_LAYOUT_DWARF) {
 		if (table)

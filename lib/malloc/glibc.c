@@ -63,8 +63,8 @@ static bool add_chunk(struct malloc_map *map, vaddr at, uint64_t size, enum chun
 	/* a chunk reaches into the next one's header by 8 bytes, but for the top chunk: it has none
 	 * behind it */
 	if (chunk)
-		*chunk = (struct chunk) { at + CHUNK_HEADER,
-					  size - (state == CHUNK_TOP ? CHUNK_HEADER : 8), state };
+		*chunk = (struct chunk){ at + CHUNK_HEADER,
+					 size - (state == CHUNK_TOP ? CHUNK_HEADER : 8), state };
 	return chunk;
 }
 
@@ -130,7 +130,7 @@ static bool add_heap(struct malloc_map *map, const struct image *image, vaddr st
 
 	if (!heap)
 		return false;
-	*heap = (struct heap) {
+	*heap = (struct heap){
 		.start = start,
 		.end = end,
 		.kind = arena ? HEAP_THREAD : HEAP_MAIN,
@@ -260,7 +260,7 @@ static bool find_arenas(struct malloc_map *map, const struct image *image, struc
 		arena = vector_push(&map->arenas);
 		if (!arena)
 			return false;
-		*arena = (struct malloc_arena) { at, bytes };
+		*arena = (struct malloc_arena){ at, bytes };
 		at = next;
 	} while (at != map->main_arena);
 	return true;
@@ -321,7 +321,7 @@ void malloc_unload(struct malloc_map *map)
 	free(map->arenas.items);
 	free(map->heaps.items);
 	free(map->chunks.items);
-	*map = (struct malloc_map) { 0 };
+	*map = (struct malloc_map){ 0 };
 }
 
 const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at)

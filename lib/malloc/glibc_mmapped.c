@@ -48,14 +48,14 @@ static bool add_mmapped(struct malloc_map *map, vaddr at, uint64_t size)
 
 	if (!heap || !chunk)
 		return false;
-	*heap = (struct heap) {
+	*heap = (struct heap){
 		.start = at,
 		.end = at + size,
 		.kind = HEAP_MMAPPED,
 		.first = map->chunks.count - 1,
 		.count = 1,
 	};
-	*chunk = (struct chunk) { at + CHUNK_HEADER, size - CHUNK_HEADER, CHUNK_USED };
+	*chunk = (struct chunk){ at + CHUNK_HEADER, size - CHUNK_HEADER, CHUNK_USED };
 	return true;
 }
 

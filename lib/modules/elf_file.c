@@ -41,7 +41,7 @@ bool elf_headers_parse(struct elf_headers *headers, const uint8_t *bytes, uint64
 {
 	Elf64_Ehdr header;
 
-	*headers = (struct elf_headers) { 0 };
+	*headers = (struct elf_headers){ 0 };
 	if (size < sizeof(header))
 		return false;
 	memcpy(&header, bytes, sizeof(header));
@@ -56,7 +56,7 @@ bool elf_headers_parse(struct elf_headers *headers, const uint8_t *bytes, uint64
 		if (segment.p_memsz > UINT64_MAX - segment.p_vaddr)
 			continue;
 		if (segment.p_type == PT_LOAD && headers->load_count < ELF_LOADS_MAX) {
-			headers->loads[headers->load_count++] = (struct elf_load) {
+			headers->loads[headers->load_count++] = (struct elf_load){
 				.start = segment.p_vaddr,
 				.end = segment.p_vaddr + segment.p_memsz,
 				.offset = segment.p_offset,
@@ -164,7 +164,7 @@ static bool find_symbol(const struct elf_file *file, Elf_Scn *section, const GEl
 		if (symbol.st_shndx == SHN_UNDEF || GELF_ST_TYPE(symbol.st_info) > STT_FUNC ||
 		    !name_matches(elf_strptr(file->elf, header->sh_link, symbol.st_name), name))
 			continue;
-		*ret = (struct elf_symbol) { symbol.st_value, symbol.st_size };
+		*ret = (struct elf_symbol){ symbol.st_value, symbol.st_size };
 		return true;
 	}
 	return false;
@@ -208,7 +208,7 @@ bool elf_file_section(const struct elf_file *file, const char *name, struct elf_
 
 	if (!find_section(file, name, &header) || !(header.sh_flags & SHF_ALLOC))
 		return false;
-	*ret = (struct elf_symbol) { header.sh_addr, header.sh_size };
+	*ret = (struct elf_symbol){ header.sh_addr, header.sh_size };
 	return true;
 }
 

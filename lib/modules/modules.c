@@ -91,7 +91,7 @@ static bool add_module(struct modules *modules, const struct target *target, siz
 
 	if (!module)
 		return false;
-	*module = (struct module) {
+	*module = (struct module){
 		.path = mapping->path,
 		.start = mapping->start,
 		.end = mapping->end,
@@ -347,7 +347,7 @@ void modules_deinit(struct modules *modules)
 		free(module->tried);
 	}
 	free(modules->list.items);
-	*modules = (struct modules) { 0 };
+	*modules = (struct modules){ 0 };
 }
 
 const struct module *modules_find(const struct modules *modules, vaddr at)
@@ -365,7 +365,11 @@ uint64_t modules_data_size(const struct modules *modules, const struct segment *
 {
 	const struct module *module = modules_find(modules, segment->start);
 
-	if (!module || !segment->bytes || !(segment->permissions & PF_W))
+	if (!module || !segment->bytes)
+		return 0;
+	if (!(segment->permissions & PF_W) &&
+	    (segment->start < module->bias + module->headers.relro_start ||
+	     segment->start >= module->bias + module->headers.relro_end))
 		return 0;
 	return MIN(segment->end, module->end) - segment->start;
 }

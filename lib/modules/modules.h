@@ -55,7 +55,8 @@ void modules_deinit(struct modules *modules);
 /* The module that has `at` between its start and end, or NULL. */
 const struct module *modules_find(const struct modules *modules, vaddr at);
 
-/* How many bytes of `segment`, from its start, are a module's writable data that can be read. */
+/* How many bytes of `segment`, from its start, are a module's data that can be read: what is
+ * writable, or was while it was relocated. */
 uint64_t modules_data_size(const struct modules *modules, const struct segment *segment);
 
 /* Looks for the separate debug file of `module`: by build id, then by .gnu_debuglink. */

@@ -55,7 +55,7 @@ bool image_rebuild_runs(struct image *image)
 		run = vector_push(&image->runs);
 		if (!run)
 			return false;
-		*run = (struct image_run) { segment->start, segment->end, segment->bytes };
+		*run = (struct image_run){ segment->start, segment->end, segment->bytes };
 		last = run;
 	}
 	return true;
@@ -74,7 +74,7 @@ void image_deinit(struct image *image)
 {
 	free(image->segments.items);
 	free(image->runs.items);
-	*image = (struct image) { 0 };
+	*image = (struct image){ 0 };
 }
 
 const struct image_run *image_run_at(const struct image *image, vaddr at)

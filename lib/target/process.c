@@ -47,7 +47,7 @@ static bool add_thread(struct process *process, const uint8_t *bytes, size_t siz
 	thread = vector_push(&process->threads);
 	if (!thread)
 		return false;
-	*thread = (struct process_thread) {
+	*thread = (struct process_thread){
 		.tid = load_u32(bytes + PRSTATUS_PID),
 		.signal = load_u16(bytes + PRSTATUS_CURSIG),
 	};
@@ -90,7 +90,7 @@ static void set_signal(struct process *process, const uint8_t *bytes, size_t siz
 {
 	if (size < SIGINFO_UNION + sizeof(uint64_t))
 		return;
-	process->signal = (struct process_signal) {
+	process->signal = (struct process_signal){
 		.number = load_u32(bytes),
 		.code = (int32_t)load_u32(bytes + SIGINFO_CODE),
 	};
@@ -149,7 +149,7 @@ static bool add_mappings(struct process *process, const uint8_t *bytes, size_t s
 		mapping = vector_push(&process->mappings);
 		if (!mapping)
 			return false;
-		*mapping = (struct process_mapping) {
+		*mapping = (struct process_mapping){
 			.start = load_u64(entry),
 			.end = load_u64(entry + 8),
 			.offset = load_u64(entry + 16) * page,
@@ -188,5 +188,5 @@ void process_deinit(struct process *process)
 	free(process->threads.items);
 	free(process->mappings.items);
 	strings_deinit(&process->strings);
-	*process = (struct process) { 0 };
+	*process = (struct process){ 0 };
 }

@@ -39,7 +39,7 @@ bool stacks_find(struct stacks *stacks, const struct image *image, const struct 
 		stack = vector_push(&stacks->list);
 		if (!stack)
 			return false;
-		*stack = (struct stack) { segment->start, stack_end(segment, thread), (uint32_t)i };
+		*stack = (struct stack){ segment->start, stack_end(segment, thread), (uint32_t)i };
 	}
 	if (stacks->list.count)
 		qsort(stacks->list.items, stacks->list.count, sizeof(*stacks->list.items),
@@ -55,5 +55,5 @@ bool stacks_find(struct stacks *stacks, const struct image *image, const struct 
 void stacks_deinit(struct stacks *stacks)
 {
 	free(stacks->list.items);
-	*stacks = (struct stacks) { 0 };
+	*stacks = (struct stacks){ 0 };
 }

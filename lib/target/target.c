@@ -67,7 +67,7 @@ struct memheap_error *target_open(struct target *target, const char *path)
 {
 	struct memheap_error *error;
 
-	*target = (struct target) { .fd = -1, .path = strdup(path) };
+	*target = (struct target){ .fd = -1, .path = strdup(path) };
 	if (!target->path)
 		return &error_no_memory;
 	error = map_file(target);
@@ -87,5 +87,5 @@ void target_close(struct target *target)
 	process_deinit(&target->process);
 	image_deinit(&target->image);
 	free(target->path);
-	*target = (struct target) { .fd = -1 };
+	*target = (struct target){ .fd = -1 };
 }

@@ -84,7 +84,7 @@ static bool find_states(struct pymalloc *pymalloc, const struct python *python)
 		return add_state(pymalloc, &state);
 	}
 	for (uint32_t i = 0; i < python->interpreters.count; i++) {
-		state = (struct pymalloc_state) { .interpreter = i };
+		state = (struct pymalloc_state){ .interpreter = i };
 		if (find_interpreter_state(&state, python, &python->interpreters.items[i]) &&
 		    !add_state(pymalloc, &state))
 			return false;
@@ -188,7 +188,7 @@ struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct pyth
 {
 	const struct layout *layout = &python->layout;
 
-	*pymalloc = (struct pymalloc) {
+	*pymalloc = (struct pymalloc){
 		.arena_bytes = layout_constant(layout, CONSTANT_ARENA_BYTES),
 		.pool_bytes = layout_constant(layout, CONSTANT_POOL_BYTES),
 		.header_bytes = round_up(layout_offset(layout, SIZE_POOL), 16),
@@ -215,7 +215,7 @@ void pymalloc_deinit(struct pymalloc *pymalloc)
 	free(pymalloc->states.items);
 	free(pymalloc->arenas.items);
 	free(pymalloc->pools);
-	*pymalloc = (struct pymalloc) { 0 };
+	*pymalloc = (struct pymalloc){ 0 };
 }
 
 void pymalloc_read_pool(struct pymalloc *pymalloc, const struct memory *memory,

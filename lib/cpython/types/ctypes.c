@@ -102,6 +102,7 @@ const struct decoder decoder_ctypes_dict = {
 const struct decoder decoder_ctypes_type = {
 	.type_name = "_ctypes.CType_Type",
 	.size = FIELD_COUNT,
+	.by_name = true,
 	.measure = type_measure,
 };
 

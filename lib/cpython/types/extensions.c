@@ -97,7 +97,7 @@ static bool rlock_measure(struct measure *measure, const struct object *object)
 static bool zoned_measure(struct measure *measure, const struct object *object,
 			  enum field_id has_zone, enum field_id zone)
 {
-	measure->size = object->type->basic_size;
+	measure->size = measure->inside = object->type->basic_size;
 	if (measure->size <= object->room)
 		return true;
 	return layout_offset(measure->memory->layout, zone) <= object->room &&

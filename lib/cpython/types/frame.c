@@ -15,7 +15,7 @@ static bool old_frame_measure(struct measure *measure, const struct object *obje
 	vaddr code = object_field(measure, object, FIELD_FRAME_CODE);
 	uint64_t stack, locals, cells, frees, cell_count, free_count;
 
-	measure->size = layout_offset(memory->layout, SIZE_FRAME);
+	measure->size = measure->inside = layout_offset(memory->layout, SIZE_FRAME);
 	if (!memory_field(memory, code, FIELD_CODE_STACK_SIZE, &stack) ||
 	    !memory_field(memory, code, FIELD_CODE_NLOCALS, &locals) ||
 	    !memory_field(memory, code, FIELD_CODE_CELL_VARS, &cells) ||
@@ -87,8 +87,11 @@ static bool generator_measure(struct measure *measure, const struct object *obje
 	const struct layout *layout = measure->memory->layout;
 	uint64_t header = layout_offset(layout, FIELD_GENERATOR_FRAME), code = 0;
 
-	if (!plain_measure(measure, object) || !layout_has(layout, FIELD_GENERATOR_FRAME))
+	if (!layout_has(layout, FIELD_GENERATOR_FRAME))
 		return plain_measure(measure, object);
+	/* tp_itemsize is that of the frame's slots, but there is no ob_size */
+	if (!basic_measure(measure, object))
+		return false;
 	if (layout_has(layout, FIELD_GENERATOR_CODE))
 		code = object_field(measure, object, FIELD_GENERATOR_CODE);
 	else

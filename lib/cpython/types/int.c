@@ -28,6 +28,7 @@ static bool int_measure(struct measure *measure, const struct object *object)
 	measure->size = layout_knows(layout, CONSTANT_LONG_SIZE_BY_TYPE) ? object->type->basic_size
 									 : header;
 	measure->size += MAX(count, layout_constant(layout, CONSTANT_LONG_MIN_DIGITS)) * digit;
+	measure->inside = measure->size;
 	return true;
 }
 

@@ -4,7 +4,7 @@
 
 bool basic_measure(struct measure *measure, const struct object *object)
 {
-	measure->size = object->type->basic_size;
+	measure->size = measure->inside = object->type->basic_size;
 	return measure->size <= object->room;
 }
 
@@ -23,6 +23,7 @@ bool plain_measure(struct measure *measure, const struct object *object)
 	if (count > (object->room - measure->size) / type->item_size)
 		return false;
 	measure->size += count * type->item_size;
+	measure->inside = measure->size;
 	return true;
 }
 

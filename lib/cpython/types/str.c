@@ -43,7 +43,7 @@ static bool legacy_measure(struct measure *measure, const struct object *object,
 {
 	vaddr data;
 
-	measure->size = layout_offset(measure->memory->layout, SIZE_LEGACY_STR);
+	measure->size = measure->inside = layout_offset(measure->memory->layout, SIZE_LEGACY_STR);
 	if (measure->size > object->room)
 		return false;
 	data = object_field(measure, object, FIELD_STR_DATA);
@@ -76,7 +76,7 @@ static bool str_measure(struct measure *measure, const struct object *object)
 		header = layout_offset(layout, SIZE_COMPACT_STR);
 	if (header > object->room || length >= (object->room - header) / kind)
 		return false;
-	measure->size = header + (length + 1) * kind;
+	measure->size = measure->inside = header + (length + 1) * kind;
 	if (!ascii)
 		add_utf8_form(measure, object, object->at + header);
 	return add_wide_form(measure, object, object->at + header, length);

@@ -30,7 +30,7 @@ static bool type_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 
-	measure->size = layout_offset(layout, SIZE_TYPE);
+	measure->size = measure->inside = layout_offset(layout, SIZE_TYPE);
 	if (measure->size > object->room)
 		return false;
 	if (object_field(measure, object, FIELD_TYPE_FLAGS) &
