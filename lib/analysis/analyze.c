@@ -3,10 +3,10 @@
 #include "sections.h"
 
 static const struct memheap_table_shape *const tables[] = {
-	&tool_shape,         &target_shape,      &python_shape, &resolution_shape,
-	&completeness_shape, &memory_shape,      &types_shape,  &pymalloc_shape,
-	&size_classes_shape, &malloc_shape,      &gc_shape,     &generations_shape,
-	&gaps_shape,         &diagnostics_shape, NULL,
+	&tool_shape,         &target_shape, &python_shape,      &resolution_shape,
+	&completeness_shape, &memory_shape, &types_shape,       &pymalloc_shape,
+	&size_classes_shape, &malloc_shape, &free_lists_shape,  &gc_shape,
+	&generations_shape,  &gaps_shape,   &diagnostics_shape, NULL,
 };
 
 static struct memheap_error *build(struct memheap_report *report)
@@ -25,6 +25,7 @@ static struct memheap_error *build(struct memheap_report *report)
 	add_pymalloc(report);
 	add_size_classes(report);
 	add_malloc(report);
+	add_free_lists(report);
 	add_gc(report, false);
 	add_gaps(report);
 	add_diagnostics(report);

@@ -6,7 +6,7 @@
 
 extern const struct memheap_table_shape tool_shape, target_shape, python_shape, resolution_shape,
 	completeness_shape, memory_shape, types_shape, pymalloc_shape, size_classes_shape,
-	malloc_shape, gc_shape, generations_shape, gaps_shape, diagnostics_shape;
+	malloc_shape, free_lists_shape, gc_shape, generations_shape, gaps_shape, diagnostics_shape;
 
 void add_tool(struct memheap_report *report);
 void add_target(struct memheap_report *report);
@@ -20,6 +20,7 @@ void add_types(struct memheap_report *report, const char *pattern);
 void add_pymalloc(struct memheap_report *report);
 void add_size_classes(struct memheap_report *report);
 void add_malloc(struct memheap_report *report);
+void add_free_lists(struct memheap_report *report);
 /* Of the main interpreter; `count` walks the lists of the generations. */
 void add_gc(struct memheap_report *report, bool count);
 void add_gaps(struct memheap_report *report);

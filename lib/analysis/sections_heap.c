@@ -461,3 +461,36 @@ void add_malloc(struct memheap_report *report)
 	row[MALLOC_OTHERS_CHUNKS] = cell_number(s->objects.unknown_chunks.blocks);
 	row[MALLOC_OTHERS_BYTES] = cell_number(s->objects.unknown_chunks.bytes);
 }
+
+enum { FREE_LISTS_LIST, FREE_LISTS_OBJECTS, FREE_LISTS_BYTES };
+
+static const struct memheap_column free_lists_columns[] = {
+	[FREE_LISTS_LIST] = { "free_list", "FREE LIST", MEMHEAP_TEXT,
+			      "What is kept there, by the name of its type" },
+	[FREE_LISTS_OBJECTS] = { "objects", "PARKED", MEMHEAP_COUNT,
+				 "Dead objects (or keys tables) that are kept" },
+	[FREE_LISTS_BYTES] = { "bytes", "BYTES", MEMHEAP_BYTES, "Their blocks" },
+};
+
+const struct memheap_table_shape free_lists_shape = {
+	.key = "free_lists",
+	.title = "Free lists",
+	.doc = "Dead objects that CPython keeps for the next request: memory that is used to the "
+	       "allocator and free to the program",
+	COLUMNS(free_lists_columns),
+};
+
+void add_free_lists(struct memheap_report *report)
+{
+	for (int i = 0; i < FREE_LIST_KINDS; i++) {
+		const struct block_totals *totals = &report->snapshot->objects.parked[i];
+		struct memheap_cell *row;
+
+		if (!totals->blocks)
+			continue;
+		row = report_row(report, &free_lists_shape);
+		row[FREE_LISTS_LIST] = cell_text(free_list_names[i]);
+		row[FREE_LISTS_OBJECTS] = cell_number(totals->blocks);
+		row[FREE_LISTS_BYTES] = cell_number(totals->bytes);
+	}
+}

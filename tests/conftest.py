@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness
+
+
+def pytest_report_header():
+    found = harness.interpreters()
+    return ['memheap: ' + harness.MEMHEAP,
+            'cores are made by: ' + harness.how_to_dump(),
+            'interpreters: ' + (', '.join(map(str, found)) or 'none')]
+
+
+def pytest_generate_tests(metafunc):
+    if 'interpreter' in metafunc.fixturenames:
+        metafunc.parametrize('interpreter', harness.interpreters(), ids=str, scope='session')
+
+
+class Cores:
+    """Cores of the interpreter at hand; those of another are thrown away."""
+
+    def __init__(self):
+        self.interpreter = None
+        self.made = {}
+
+    def get(self, interpreter, program):
+        if interpreter is not self.interpreter:
+            self.clear()
+            self.interpreter = interpreter
+        if program not in self.made:
+            self.made[program] = harness.make_core(interpreter, program)
+        return self.made[program]
+
+    def clear(self):
+        for core in self.made.values():
+            core.close()
+        self.made = {}
+
+
+@pytest.fixture(scope='session')
+def cores():
+    cores = Cores()
+    yield cores
+    cores.clear()
+
+
+@pytest.fixture(scope='session')
+def newest():
+    """The newest interpreter as it is: for tests that don't depend on the version."""
+    return max(harness.interpreters(), key=lambda found: found.version)
+
+
+@pytest.fixture(scope='session')
+def newest_core(newest):
+    core = harness.abort_core(newest)
+    yield core
+    core.close()

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: MIT
+"""Interpreters to test on, cores of fixture programs, and running memheap."""
+import functools
+import glob
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FIXTURES = os.path.join(os.path.dirname(HERE), 'fixtures')
+MEMHEAP = os.environ.get('MEMHEAP', os.path.join(os.path.dirname(HERE), 'build/cmd/memheap'))
+SCRATCH = os.environ.get('MEMHEAP_SCRATCH',
+                         os.path.join(tempfile.gettempdir(), 'memheap-tests-%d' % os.getuid()))
+OLDEST, NEWEST = (3, 8), (3, 13)
+
+BUILD_ID_NOTE = b'\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0'
+
+
+class Interpreter:
+    """A way to run a CPython: a command, its environment, and options for memheap."""
+
+    def __init__(self, name, command, version, environment=None, options=(), root=None):
+        self.name = name
+        self.command = list(command)
+        self.version = version
+        self.environment = dict(environment or {})
+        self.options = list(options)    # for memheap, to find its files
+        self.root = root                # of a chroot
+
+    def __repr__(self):
+        return self.name
+
+    def run(self, *arguments, **more):
+        environment = dict(os.environ, **self.environment)
+        environment.pop('PYTHONPATH', None)
+        environment.update(more.pop('environment', {}))
+        return subprocess.Popen(self.command + list(arguments), env=environment, **more)
+
+
+ASK = ('import sys, sysconfig, json;'
+       'print(json.dumps([list(sys.version_info[:3]), sys.implementation.name,'
+       'sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED")'
+       ' else None, sysconfig.get_config_var("LIBDIR"), sys.prefix,'
+       'bool(sysconfig.get_config_var("Py_GIL_DISABLED")),'
+       'bool(sysconfig.get_config_var("Py_DEBUG"))]))')
+
+
+def ask(command):
+    """[version, implementation, libpython or None, its directory, prefix, free-threaded, debug]"""
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    try:
+        output = subprocess.run(command + ['-c', ASK], capture_output=True, text=True, timeout=60,
+                                env=environment)
+        return json.loads(output.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def candidates():
+    """Paths of interpreters on this machine."""
+    found = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python3'))
+    found += glob.glob('/usr/bin/python3.[0-9]*') + glob.glob('/usr/local/bin/python3.[0-9]*')
+    found += filter(None, os.environ.get('MEMHEAP_TEST_PYTHONS', '').split(':'))
+    return [path for path in sorted(found) if re.search(r'python3(\.\d+)?$', path)]
+
+
+def strip_library(name, library):
+    """A directory with a stripped copy of a libpython."""
+    directory = os.path.join(SCRATCH, 'stripped', name)
+    os.makedirs(directory, exist_ok=True)
+    copy = os.path.join(directory, os.path.basename(library))
+    if not os.path.exists(copy):
+        subprocess.run(['strip', '--strip-all', '-o', copy + '.new', library], check=True)
+        os.rename(copy + '.new', copy)
+    return directory
+
+
+def hide_debug_files(name, program):
+    """A copy of a program whose separate debug file can't be found: its build id is changed."""
+    directory = os.path.join(SCRATCH, 'stripped', name)
+    os.makedirs(directory, exist_ok=True)
+    copy = os.path.join(directory, os.path.basename(program))
+    if not os.path.exists(copy):
+        with open(program, 'rb') as file:
+            content = bytearray(file.read())
+        at = content.find(BUILD_ID_NOTE)
+        assert at > 0, program + ' has no build id'
+        content[at + len(BUILD_ID_NOTE)] ^= 0xFF
+        with open(copy + '.new', 'wb') as file:
+            file.write(content)
+        os.chmod(copy + '.new', 0o755)
+        os.rename(copy + '.new', copy)
+    return copy
+
+
+def flavours(path):
+    """The interpreter at path as it is, and without symbols."""
+    about = ask([path])
+    if not about:
+        return
+    version, implementation, library, directory, prefix, free_threaded, debug = about
+    if implementation != 'cpython' or free_threaded or debug or \
+            not OLDEST <= tuple(version[:2]) <= NEWEST:
+        return
+    text = '.'.join(map(str, version))
+    where = 'pyenv' if '.pyenv' in path else 'system'
+    name = '%s-%s' % (where, text)
+    yield Interpreter(name, [path], tuple(version))
+    if library and os.path.exists(os.path.join(directory, library)):
+        stripped = strip_library(name, os.path.join(directory, library))
+        yield Interpreter(name + '-stripped', [path], tuple(version),
+                          {'LD_LIBRARY_PATH': stripped})
+    elif not library:
+        copy = hide_debug_files(name, os.path.realpath(path))
+        yield Interpreter(name + '-stripped', [copy], tuple(version), {'PYTHONHOME': prefix})
+
+
+def roots():
+    """Interpreters in unpacked systems below MEMHEAP_TEST_ROOTS, which only root can run."""
+    for root in filter(None, os.environ.get('MEMHEAP_TEST_ROOTS', '').split(':')):
+        for path in sorted(glob.glob(os.path.join(root, 'usr/bin/python3.[0-9]*'))):
+            inside = '/' + os.path.relpath(path, root)
+            about = ask(['chroot', root, inside]) if re.search(r'3\.\d+$', path) else None
+            if about and OLDEST <= tuple(about[0][:2]) <= NEWEST:
+                name = '%s-%s' % (os.path.basename(root.rstrip('/')), '.'.join(map(str, about[0])))
+                yield Interpreter(name, ['chroot', root, inside], tuple(about[0]),
+                                  options=['--sysroot', root], root=root)
+
+
+@functools.lru_cache(maxsize=None)
+def interpreters():
+    found, seen = [], set()
+    for path in candidates():
+        if os.path.realpath(path) not in seen:
+            seen.add(os.path.realpath(path))
+            found += flavours(path)
+    found += roots()
+    wanted = os.environ.get('MEMHEAP_TEST_ONLY')
+    if wanted:
+        found = [interpreter for interpreter in found if re.search(wanted, interpreter.name)]
+    return found
+
+
+def allow_cores():
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def how_to_dump():
+    """'kernel' where the kernel writes cores into the working directory, else 'gcore'."""
+    with open('/proc/sys/kernel/core_pattern') as file:
+        pattern = file.read().strip()
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    return 'gcore' if pattern.startswith('|') or '/' in pattern or hard == 0 else 'kernel'
+
+
+class Core:
+    """A core, the truth about it, and its twin that answers."""
+
+    def __init__(self, interpreter, program, directory, process):
+        self.interpreter = interpreter
+        self.program = program
+        self.directory = directory
+        self.process = process          # None: it has gone
+        self.path = os.path.join(directory, 'core')
+
+    def __repr__(self):
+        return '%s/%s' % (self.interpreter, self.program)
+
+    def memheap(self, *arguments, check=True):
+        return memheap(arguments[0], self.path, *arguments[1:], *self.interpreter.options,
+                       check=check)
+
+    @functools.lru_cache(maxsize=None)
+    def report(self, command='analyze', *arguments):
+        return json.loads(self.memheap(command, '--format', 'json', *arguments).stdout)
+
+    @functools.lru_cache(maxsize=None)
+    def objects(self):
+        """{address: row}"""
+        lines = self.memheap('objects', '--format', 'jsonl').stdout.splitlines()
+        return {int(row['address'], 16): row for row in map(json.loads, lines)}
+
+    def truth(self):
+        """(address, type, size, tracked, refcount) of every object that the process reaches."""
+        with open(os.path.join(self.directory, 'objects.tsv'), encoding='utf-8',
+                  errors='surrogateescape') as file:
+            for line in file:
+                address, kind, size, tracked, refcount = line.rstrip('\n').split('\t')
+                yield int(address, 16), kind, int(size), tracked == '1', int(refcount)
+
+    def facts(self):
+        with open(os.path.join(self.directory, 'facts.py')) as file:
+            return eval(file.read())
+
+    def text(self, name):
+        with open(os.path.join(self.directory, name)) as file:
+            return file.read()
+
+    def ask(self, address):
+        """(type, size) of what the twin has at an address; None when it died of the question."""
+        try:
+            self.process.stdin.write('%#x\n' % address)
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline().rstrip('\n').split('\t')
+        except (BrokenPipeError, AttributeError):
+            return None
+        return (answer[1], int(answer[2])) if len(answer) == 3 and answer[1] != 'error' else None
+
+    def close(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def find_core(directory):
+    found = glob.glob(os.path.join(directory, 'core*'))
+    assert found, 'no core in %s: %s' % (directory, os.listdir(directory))
+    os.rename(found[0], os.path.join(directory, 'core'))
+
+
+def make_core(interpreter, program, *arguments):
+    """Runs fixtures/programs/PROGRAM.py, which ends in truth.write()."""
+    parent = os.path.join(interpreter.root, 'tmp') if interpreter.root else SCRATCH
+    os.makedirs(parent, exist_ok=True)
+    directory = tempfile.mkdtemp(prefix='%s-%s-' % (interpreter.name, program), dir=parent)
+    inside = lambda path: path[len(interpreter.root.rstrip('/')):] if interpreter.root else path
+    fixtures = FIXTURES
+    if interpreter.root:
+        fixtures = os.path.join(directory, 'fixtures')
+        shutil.copytree(FIXTURES, fixtures)
+    how = how_to_dump()
+    process = interpreter.run(
+        inside(os.path.join(fixtures, 'programs', program + '.py')), *arguments, cwd=directory,
+        environment={'MEMHEAP_TRUTH': inside(directory), 'MEMHEAP_CORE': how,
+                     'PYTHONPATH': inside(fixtures), 'PYTHONDONTWRITEBYTECODE': '1'},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(directory + '/stderr.txt', 'w'),
+        text=True, preexec_fn=allow_cores)
+    core = Core(interpreter, program, directory, process)
+    line = process.stdout.readline()
+    if line != 'ready\n':
+        process.wait()
+        raise RuntimeError('%s: %s' % (core, core.text('stderr.txt')[-2000:]))
+    if how == 'gcore':
+        subprocess.run(['gcore', '-o', os.path.join(directory, 'core'), core.text('child.pid')],
+                       check=True, capture_output=True)
+        os.kill(int(core.text('child.pid')), signal.SIGKILL)
+    find_core(directory)
+    return core
+
+
+def abort_core(interpreter, code='import os; os.abort()', *arguments, stop=None):
+    """A core of a one-line program, without truth."""
+    os.makedirs(SCRATCH, exist_ok=True)
+    directory = tempfile.mkdtemp(prefix=interpreter.name + '-', dir=SCRATCH)
+    process = interpreter.run(*arguments, '-c', code, cwd=directory, preexec_fn=allow_cores,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.wait()
+    find_core(directory)
+    return Core(interpreter, 'abort', directory, None)
+
+
+class Result:
+    def __init__(self, process, seconds):
+        self.stdout = process.stdout
+        self.stderr = process.stderr
+        self.code = process.returncode
+        self.seconds = seconds
+
+
+def memheap(*arguments, check=True, text=True, **more):
+    start = time.monotonic()
+    process = subprocess.run([*os.environ.get('MEMHEAP_WRAPPER', '').split(), MEMHEAP, *arguments],
+                             capture_output=True, text=text, errors='surrogateescape' if text
+                             else None, **more)
+    result = Result(process, time.monotonic() - start)
+    if check:
+        assert result.code == 0, (arguments, result.code, result.stderr)
+    return result

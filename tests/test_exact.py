@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""What memheap says of a core equals what the process said of itself, on every interpreter."""
+import collections
+import re
+import xml.etree.ElementTree
+
+import pytest
+
+PROGRAMS = ['zoo']
+
+
+@pytest.fixture(params=PROGRAMS)
+def core(request, cores, interpreter):
+    return cores.get(interpreter, request.param)
+
+
+def most_common(counter):
+    return ', '.join('%s: %d' % pair for pair in counter.most_common(10))
+
+
+def test_every_reachable_object_is_found(core):
+    objects = core.objects()
+    missing, wrong_type, wrong_size, wrong_tracking = (collections.Counter() for _ in range(4))
+    for address, kind, size, tracked, _ in core.truth():
+        row = objects.get(address)
+        if row is None:
+            missing[kind] += 1
+            continue
+        if row['type'] != kind:
+            wrong_type['%s as %s' % (kind, row['type'])] += 1
+        if row['shallow_bytes'] != size:
+            wrong_size['%s: %d not %d' % (kind, row['shallow_bytes'], size)] += 1
+        if row['gc_tracked'] != tracked:
+            wrong_tracking[kind] += 1
+    assert not missing, most_common(missing)
+    assert not wrong_type, most_common(wrong_type)
+    assert not wrong_size, most_common(wrong_size)
+    assert not wrong_tracking, most_common(wrong_tracking)
+
+
+def test_every_reported_object_is_one(core):
+    """The process's twin has what memheap found beyond the reachable objects, too."""
+    reachable = {address for address, *_ in core.truth()}
+    wrong, dead = collections.Counter(), 0
+    for address, row in core.objects().items():
+        if address in reachable:
+            continue
+        answer = core.ask(address)
+        assert answer is not None, (
+            'the twin does not survive a look at %#x, said to be a %s' % (address, row['type']))
+        if answer != (row['type'], row['shallow_bytes']):
+            wrong['%s of %d, not %s of %d' % (row['type'], row['shallow_bytes'], *answer)] += 1
+    assert not wrong, most_common(wrong)
+
+
+def size_classes(text):
+    """{block size: (pools, used, available)} from sys._debugmallocstats()."""
+    rows = re.findall(r'^ +\d+ +(\d+) +(\d+) +(\d+) +(\d+)$', text, re.M)
+    return {int(size): (int(pools), int(used), int(free)) for size, pools, used, free in rows}
+
+
+def number(text, label):
+    match = re.search(re.escape(label) + r' *= *([\d,]+)', text)
+    return int(match.group(1).replace(',', '')) if match else None
+
+
+def test_pools_and_blocks_equal_debugmallocstats(core):
+    pymalloc = core.report()['pymalloc']
+    mine = {row['block_bytes']: (row['pools'], row['used_blocks'], row['free_blocks'])
+            for row in pymalloc['size_classes']}
+    theirs = {size: row for size, row in size_classes(core.text('mallocstats.txt')).items()
+              if row[0]}
+    assert theirs and mine == theirs
+
+
+def test_pymalloc_totals_equal_debugmallocstats(core):
+    pymalloc = core.report()['pymalloc']
+    text = core.text('mallocstats.txt')
+    labels = {
+        'arenas': '# arenas allocated current',
+        'used_bytes': '# bytes in allocated blocks',
+        'free_bytes': '# bytes in available blocks',
+        'pool_header_bytes': '# bytes lost to pool headers',
+        'pool_tail_bytes': '# bytes lost to quantization',
+        'arena_alignment_bytes': '# bytes lost to arena alignment',
+        'total_bytes': 'Total',
+    }
+    for key, label in labels.items():
+        assert pymalloc[key] == number(text, label), label
+    unused = re.search(r'(\d+) unused pools \* (\d+) bytes', text)
+    assert pymalloc['unused_pools'] == int(unused.group(1))
+    assert pymalloc['pool_bytes'] == int(unused.group(2))
+    arenas = re.search(r'(\d+) arenas \* (\d+) bytes/arena', text)
+    assert pymalloc['arena_bytes'] == int(arenas.group(2))
+    if pymalloc['arenas_allocated_total'] is None:
+        assert 'stripped' in core.interpreter.name      # no symbol tells, up to 3.11
+    else:
+        assert pymalloc['arenas_allocated_total'] == number(text, '# arenas allocated total')
+        assert pymalloc['arenas_highwater'] == number(text, '# arenas highwater mark')
+
+
+# What sys._debugmallocstats() calls the lists that it prints, by our name. It says nothing of
+# the lists of slices and of MemoryErrors.
+FREE_LISTS = {
+    'float': r'(\d+) free PyFloatObjects?',
+    'list': r'(\d+) free PyListObjects?',
+    'dict': r'(\d+) free PyDictObjects?',
+    'frame': r'(\d+) free PyFrameObjects?',
+    'tuple': r'(\d+) free (?:\d+-sized )?PyTupleObjects?',
+    'method': r'(\d+) free PyMethodObjects?',
+    'builtin_function_or_method': r'(\d+) free PyCFunctionObjects?',
+}
+
+
+def test_free_lists_equal_debugmallocstats(core):
+    text = core.text('mallocstats.txt')
+    parked = {row['free_list']: row['objects'] for row in core.report()['free_lists']}
+    for name, pattern in FREE_LISTS.items():
+        found = re.findall(pattern, text)
+        if found:
+            assert parked.get(name, 0) == sum(map(int, found)), name
+
+
+def test_accounting_sums_to_the_image(core):
+    report = core.report()
+    completeness = report['completeness']
+    assert sum(row['bytes'] for row in report['memory']) == completeness['image_bytes']
+    assert completeness['image_bytes'] == (completeness['present_bytes'] +
+                                           completeness['refilled_bytes'] +
+                                           completeness['missing_bytes'])
+    paths = [row['path'] for row in report['memory']]
+    assert len(set(paths)) == len(paths)
+
+
+def test_accounting_agrees_with_types(core):
+    report = core.report()
+    memory = {row['path']: row['bytes'] for row in report['memory']}
+    objects = sum(size for path, size in memory.items()
+                  if path.startswith(('python/objects/', 'python/interned')))
+    owned = sum(row['occupied_bytes'] for row in report['types']) - objects
+    buffers = sum(size for path, size in memory.items() if path.startswith('python/buffers/'))
+    assert 0 <= owned <= buffers        # buffers that nobody owns alone belong to no type
+    assert sum(row['occupied_bytes'] for row in core.objects().values()) == objects + owned
+    assert sum(row['objects'] for row in report['types']) == len(core.objects())
+    assert sum(row['shallow_bytes'] for row in report['types']) == \
+        sum(row['shallow_bytes'] for row in core.objects().values())
+
+
+def test_nearly_all_used_blocks_are_known(core):
+    report = core.report()
+    pymalloc = report['pymalloc']
+    unknown = sum(row['unknown_blocks'] * row['block_bytes'] for row in pymalloc['size_classes'])
+    assert unknown < 0.005 * pymalloc['used_bytes']
+
+
+def test_gc_state_equals_module_gc(core):
+    facts, gc = core.facts(), core.report('gc')['gc']
+    generations = gc['generations']
+    assert tuple(row['threshold'] for row in generations) == facts['threshold']
+    for row, stats in zip(generations, facts['stats']):
+        assert {key: row[key] for key in stats} == stats
+    assert gc['freeze_count'] == facts['freeze_count']
+    counts = eval(re.search(r'gc_count (.*)', core.text('mallocstats.txt')).group(1))
+    assert tuple(row['count'] for row in generations)[1:] == counts[1:]
+    # the tuple of counts and what printed it were made after it was read
+    assert abs(generations[0]['count'] - counts[0]) <= 20
+    assert gc['enabled'] is False       # truth.write() says gc.disable()
+
+
+def test_tracked_objects_are_those_on_the_lists(core):
+    gc = core.report('gc')['gc']
+    listed = sum(row['objects'] for row in gc['generations']) + gc['freeze_count']
+    assert gc['tracked_objects'] == listed
+
+
+def malloc_info(text):
+    """(free bytes, chunks in fastbins, system bytes) of each arena."""
+    root = xml.etree.ElementTree.fromstring(text)
+    for heap in root.findall('heap'):
+        totals = {total.get('type'): total for total in heap.findall('total')}
+        system = [one for one in heap.findall('system') if one.get('type') == 'current']
+        yield (int(totals['rest'].get('size')), int(totals['rest'].get('count')),
+               int(totals['fast'].get('size')), int(totals['fast'].get('count')),
+               int(system[0].get('size')))
+
+
+def test_malloc_equals_malloc_info(core):
+    heaps = list(malloc_info(core.text('malloc_info.xml')))
+    malloc = core.report()['malloc']
+    assert malloc['arenas'] == len(heaps)
+    assert malloc['system_bytes'] == sum(heap[4] for heap in heaps)
+    assert malloc['fastbin_chunks'] == sum(heap[3] for heap in heaps)
+    # "rest" is bins and top together, each with its header of 8 bytes (top: 16)
+    rest = malloc['free_bytes'] + 8 * malloc['free_chunks']
+    rest += malloc['top_bytes'] + 16 * malloc['arenas']
+    assert rest == sum(heap[0] for heap in heaps)
+    assert malloc['free_chunks'] + malloc['arenas'] == sum(heap[1] for heap in heaps)
