@@ -180,7 +180,10 @@ class Core:
 
     @functools.lru_cache(maxsize=None)
     def report(self, command='analyze', *arguments):
-        return json.loads(self.memheap(command, '--format', 'json', *arguments).stdout)
+        result = self.memheap(command, '--format', 'json', *arguments, check=False)
+        report = json.loads(result.stdout)
+        assert result.code == 0, (report.get('gaps'), result.stderr)
+        return report
 
     @functools.lru_cache(maxsize=None)
     def objects(self):
@@ -204,21 +207,34 @@ class Core:
         with open(os.path.join(self.directory, name)) as file:
             return file.read()
 
-    def ask(self, address):
-        """(type, size) of what the twin has at an address; None when it died of the question."""
-        try:
-            self.process.stdin.write('%#x\n' % address)
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline().rstrip('\n').split('\t')
-        except (BrokenPipeError, AttributeError):
-            return None
-        return (answer[1], int(answer[2])) if len(answer) == 3 and answer[1] != 'error' else None
+    def ask(self, *addresses):
+        """(type, size) of what the process's twin has at each address; up to 100 at once."""
+        self.process.stdin.write(' '.join(map(hex, addresses)) + '\n')
+        self.process.stdin.flush()
+        answers = []
+        while len(answers) < len(addresses) and ('died',) not in answers:
+            answers.append(tuple(self.process.stdout.readline().rstrip('\n').split('\t')))
+        return [(answer[0], int(answer[1])) if len(answer) == 2 and answer[0] != 'error' else answer
+                for answer in answers]
+
+    def disagreements(self, rows):
+        """Those of the rows of objects that the twin has not, with what it has."""
+        for begin in range(0, len(rows), 100):
+            batch = rows[begin:begin + 100]
+            expected = [(row['type'], row['shallow_bytes']) for row in batch]
+            if self.ask(*(int(row['address'], 16) for row in batch)) == expected:
+                continue
+            for row, right in zip(batch, expected):
+                answer, = self.ask(int(row['address'], 16))
+                if answer != right:
+                    yield row, answer
 
     def close(self):
         if self.process:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not os.environ.get('MEMHEAP_TEST_KEEP'):
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def find_core(directory):
@@ -243,7 +259,7 @@ def make_core(interpreter, program, *arguments):
         environment={'MEMHEAP_TRUTH': inside(directory), 'MEMHEAP_CORE': how,
                      'PYTHONPATH': inside(fixtures), 'PYTHONDONTWRITEBYTECODE': '1'},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(directory + '/stderr.txt', 'w'),
-        text=True, preexec_fn=allow_cores)
+        text=True, errors='surrogateescape', preexec_fn=allow_cores)
     core = Core(interpreter, program, directory, process)
     line = process.stdout.readline()
     if line != 'ready\n':

@@ -43,6 +43,7 @@ struct measure {
 	void *closure;
 	uint64_t size;      /* out: what __sizeof__ returns */
 	uint64_t inside;    /* out: bytes of it that the object covers where it lies */
+	uint64_t elsewhere; /* out: bytes of it in other objects, on the stack, or counted twice */
 	uint64_t preheader; /* in and out: what sys.getsizeof() adds */
 	bool unreadable;    /* out: parts are missing; `size` is a lower bound */
 };

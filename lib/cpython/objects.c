@@ -60,26 +60,26 @@ static void add_conflict(struct worker *worker, block_id id, block_tag claim)
 		worker->failed = true;
 }
 
-/* Tags the block at `at` as a buffer. Of two claims the one with the lower tag wins, so that the
- * outcome doesn't depend on the order of work. */
-static void claim_block(struct worker *worker, struct block_map *map, vaddr at, block_tag tag)
+/* Tags the block at `at` as a buffer, and returns its size. Of two claims the one with the lower
+ * tag wins, so that the outcome doesn't depend on the order of work. */
+static uint64_t claim_block(struct worker *worker, struct block_map *map, vaddr at, block_tag tag)
 {
 	struct block block;
 	block_tag old;
 
 	if (!block_find(map, at, &block) || block.start != at)
-		return;
+		return 0;
 	old = __atomic_load_n(&map->tags[block.id], __ATOMIC_RELAXED);
 	for (;;) {
 		if (tag_state(old) == BLOCK_OBJECT) {
 			add_conflict(worker, block.id, tag);
-			return;
+			return block.size;
 		}
 		if (tag_state(old) != BLOCK_USED && (tag_state(old) != BLOCK_BUFFER || old <= tag))
-			return;
+			return block.size;
 		if (__atomic_compare_exchange_n(&map->tags[block.id], &old, tag, false,
 						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			return;
+			return block.size;
 	}
 }
 
@@ -130,11 +130,28 @@ static bool measure_object(const struct pass *pass, struct worker *worker,
 	return object_measure(measure, &verdict->object);
 }
 
-static void commit_claims(struct worker *worker, struct block_map *map, uint32_t type)
+/* Tags the blocks that the object owns; returns their bytes. */
+static uint64_t commit_claims(struct worker *worker, struct block_map *map, uint32_t type)
 {
+	uint64_t bytes = 0;
+
 	for (size_t i = 0; i < worker->claims.count; i++)
-		claim_block(worker, map, worker->claims.items[i].at,
-			    claim_tag(&worker->claims.items[i], type));
+		bytes += claim_block(worker, map, worker->claims.items[i].at,
+				     claim_tag(&worker->claims.items[i], type));
+	return bytes;
+}
+
+/* Counts an object in a block, and its claims, which must hold what it says it has outside. */
+static void add_object(const struct pass *pass, struct worker *worker,
+		       const struct verdict *verdict, const struct measure *measure,
+		       uint64_t block_bytes)
+{
+	uint64_t bytes;
+
+	account(pass, worker, verdict, measure, block_bytes, 0, 1);
+	bytes = commit_claims(worker, pass->map, verdict->type);
+	if (measure->size > measure->inside + measure->elsewhere + bytes && !measure->unreadable)
+		gap_add(&worker->gaps, GAP_OBJECT_INCONSISTENT, verdict->object.at, 0);
 }
 
 /* The tag of an object whose pre-header lies in its block. */
@@ -160,8 +177,7 @@ static void judge_block(const struct pass *pass, struct worker *worker, block_id
 		add_conflict(worker, id, 0);
 		return;
 	}
-	account(pass, worker, &verdict, &measure, size, 0, 1);
-	commit_claims(worker, pass->map, verdict.type);
+	add_object(pass, worker, &verdict, &measure, size);
 }
 
 static bool is_undecided(block_tag tag)
@@ -290,8 +306,7 @@ static void settle(const struct pass *pass, struct worker *worker, const struct 
 		return;
 	if (verdict.tracked && !is_object) {
 		*tag = object_tag(&verdict);
-		account(pass, worker, &verdict, &measure, size, 0, 1);
-		commit_claims(worker, pass->map, verdict.type);
+		add_object(pass, worker, &verdict, &measure, size);
 	} else if (!verdict.tracked && is_object && conflict->claim) {
 		account(pass, worker, &verdict, &measure, size, 0, -1);
 		release_claims(worker, pass->map, verdict.type);

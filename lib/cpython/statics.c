@@ -5,12 +5,53 @@
  */
 #include "statics.h"
 
+#define IMMORTAL_BIT (1U << 31)
+
 /* The bytes that the object covers where it lies; 0 when it is none. */
 static uint64_t inner_size(const struct judge *judge, const struct verdict *verdict)
 {
 	struct measure measure = { .memory = &judge->python->memory };
 
-	return object_measure(&measure, &verdict->object) ? measure.inside : 0;
+	return object_measure(&measure, &verdict->object) && !measure.unreadable ? measure.inside
+										 : 0;
+}
+
+/* Whether there is room for a GC header in front of the object, with nothing in it. */
+static bool has_empty_gc_head(const struct layout *layout, const struct object *object)
+{
+	uint32_t size = layout_offset(layout, SIZE_GC_HEAD);
+
+	for (uint32_t i = 0; i < size && object->before >= size; i++) {
+		if (object->bytes[i - (ptrdiff_t)size])
+			return false;
+	}
+	return object->before >= size;
+}
+
+static bool is_moduledef(const struct type *type)
+{
+	return !type->heap && !strcmp(type->name, "moduledef");
+}
+
+/*
+ * Whether static data has such objects. A number and the address of a type, side by side in some
+ * table, are no object: where CPython makes static objects immortal, its own are; and a static
+ * container is a type, or comes with room for a GC header.
+ */
+static bool is_expected(const struct judge *judge, const struct verdict *verdict)
+{
+	const struct layout *layout = &judge->python->layout;
+	const struct module *python = judge->python->module;
+	const struct object *object = &verdict->object;
+	bool its_own = object->at >= python->start && object->at < python->end;
+
+	if (object->type->metatype || is_moduledef(object->type))
+		return true;
+	if (its_own && layout_knows(layout, CONSTANT_IMMORTAL_REFCOUNT) &&
+	    !(field_load(layout, object->bytes, FIELD_OBJECT_REFCOUNT) & IMMORTAL_BIT))
+		return false;
+	return !object->type->gc || (its_own && layout_knows(layout, CONSTANT_STATIC_CONTAINERS) &&
+				     has_empty_gc_head(layout, object));
 }
 
 static bool add_static(struct block_map *map, vaddr at, uint64_t size)
@@ -49,7 +90,7 @@ static bool search_range(struct block_map *map, const struct judge *judge,
 		struct verdict verdict;
 		uint64_t inner = 0;
 
-		if (judge_header(judge, &candidate, &verdict))
+		if (judge_header(judge, &candidate, &verdict) && is_expected(judge, &verdict))
 			inner = inner_size(judge, &verdict);
 		*at += sizeof(vaddr);
 		if (!inner || inner > UINT32_MAX || covers_type(judge, candidate.at, inner))

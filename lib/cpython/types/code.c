@@ -102,7 +102,7 @@ static bool code_measure(struct measure *measure, const struct object *object)
 	if (!plain_measure(measure, object))
 		return false;
 	if (object->type->item_size)
-		measure->size = round_up(measure->size, sizeof(vaddr));
+		measure->size = measure->inside = round_up(measure->size, sizeof(vaddr));
 	add_extra(measure, object);
 	if (layout_has(layout, FIELD_CODE_CELL_TO_ARG))
 		add_cell_map(measure, object);

@@ -52,7 +52,9 @@ static bool dict_measure(struct measure *measure, const struct object *object)
 		return false;
 	/* _PyDict_SizeOf() has counted tp_basicsize already, and sizeof(StgDictObject) -
 	 * sizeof(PyDictObject) is added to it */
-	measure->size += layout_offset(layout, SIZE_CTYPES_DICT) - layout_offset(layout, SIZE_DICT);
+	measure->elsewhere =
+		layout_offset(layout, SIZE_CTYPES_DICT) - layout_offset(layout, SIZE_DICT);
+	measure->size += measure->elsewhere;
 	return add_storage(measure, object->bytes, &dict_fields);
 }
 

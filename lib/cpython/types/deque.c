@@ -2,12 +2,20 @@
 /* collections.deque: a list of blocks of 64 items. Modules/_collectionsmodule.c, deque_sizeof() */
 #include "decoders.h"
 
+/* A block that does not point back to the one before ends the list, so that no loop can. */
 static void own_blocks(struct measure *measure, const struct object *object, uint64_t count)
 {
 	vaddr block = object_field(measure, object, FIELD_DEQUE_LEFT_BLOCK);
 
+	vaddr first = block, before = 0, back;
+
 	for (uint64_t i = 0; block && i < count; i++) {
+		if (i && (block == first ||
+			  !memory_field(measure->memory, block, FIELD_DEQUE_BLOCK_LEFT, &back) ||
+			  back != before))
+			return;
 		own(measure, block, BUFFER_DEQUE_BLOCKS);
+		before = block;
 		if (!memory_field(measure->memory, block, FIELD_DEQUE_BLOCK_RIGHT, &block))
 			return;
 	}

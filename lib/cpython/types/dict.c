@@ -54,6 +54,22 @@ static bool dict_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* A node that does not point back to the one before ends the list, so that no loop can. */
+static void own_nodes(struct measure *measure, vaddr node, uint64_t count)
+{
+	vaddr before = 0, back;
+
+	for (uint64_t i = 0; i < count && node; i++) {
+		if (!memory_field(measure->memory, node, FIELD_ODICT_NODE_PREVIOUS, &back) ||
+		    back != before)
+			break;
+		own(measure, node, BUFFER_ODICT_NODES);
+		before = node;
+		if (!memory_field(measure->memory, node, FIELD_ODICT_NODE_NEXT, &node))
+			break;
+	}
+}
+
 /* The linked list that keeps the order: a node for each item, and an array that finds them. */
 static bool odict_measure(struct measure *measure, const struct object *object)
 {
@@ -74,11 +90,8 @@ static bool odict_measure(struct measure *measure, const struct object *object)
 	node = object_field(measure, object, FIELD_ODICT_FIRST);
 	if (node)
 		measure->size += count * layout_offset(layout, SIZE_ODICT_NODE);
-	for (uint64_t i = 0; measure->own && node && i < count; i++) {
-		own(measure, node, BUFFER_ODICT_NODES);
-		if (!memory_field(measure->memory, node, FIELD_ODICT_NODE_NEXT, &node))
-			break;
-	}
+	if (measure->own)
+		own_nodes(measure, node, count);
 	return true;
 }
 

@@ -28,7 +28,8 @@ static bool old_frame_measure(struct measure *measure, const struct object *obje
 	}
 	measure->size += (stack + locals + cell_count + free_count) * sizeof(vaddr);
 	measure->size -= sizeof(vaddr);
-	return true;
+	measure->inside = measure->size;
+	return measure->size <= object->room;
 }
 
 /* The slots of a frame of `code`: 3.11 co_nlocalsplus + co_stacksize; 3.12 co_framesize less the
@@ -78,6 +79,7 @@ static bool frame_measure(struct measure *measure, const struct object *object)
 	frame = object_field(measure, object, FIELD_FRAME_FRAME);
 	memory_field(measure->memory, frame, FIELD_INNER_FRAME_CODE, &code);
 	add_frame(measure, layout_offset(layout, FIELD_FRAME_DATA), code);
+	measure->elsewhere = measure->size - MIN(measure->size, measure->inside);
 	return true;
 }
 
@@ -97,6 +99,7 @@ static bool generator_measure(struct measure *measure, const struct object *obje
 	else
 		memory_field(measure->memory, object->at + header, FIELD_INNER_FRAME_CODE, &code);
 	add_frame(measure, header, code);
+	measure->inside = MIN(measure->size, object->room);
 	return true;
 }
 

@@ -21,7 +21,8 @@ static bool bytes_io_measure(struct measure *measure, const struct object *objec
 	}
 	/* sys.getsizeof(bytes): PyBytesObject_SIZE is offsetof(ob_sval) + 1 */
 	if (refcount == 1)
-		measure->size += layout_offset(memory->layout, FIELD_BYTES_DATA) + 1 + length;
+		measure->elsewhere = layout_offset(memory->layout, FIELD_BYTES_DATA) + 1 + length;
+	measure->size += measure->elsewhere;
 	return true;
 }
 

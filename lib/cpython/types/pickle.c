@@ -32,9 +32,10 @@ static bool pickler_measure(struct measure *measure, const struct object *object
 	add_memo(measure, object_field(measure, object, FIELD_PICKLER_MEMO));
 	output = object_field(measure, object, FIELD_PICKLER_OUTPUT);
 	if (output && memory_field(measure->memory, output, FIELD_VAR_SIZE, &length))
-		measure->size += layout_offset(layout, FIELD_BYTES_DATA) + 1 + length;
+		measure->elsewhere = layout_offset(layout, FIELD_BYTES_DATA) + 1 + length;
 	else if (output)
 		measure->unreadable = true;
+	measure->size += measure->elsewhere;
 	return true;
 }
 

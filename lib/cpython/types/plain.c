@@ -54,6 +54,7 @@ bool object_measure(struct measure *measure, const struct object *object)
 	const struct decoder *decoder = object->type->decoder;
 
 	measure->unreadable = false;
+	measure->elsewhere = 0;
 	measure->preheader = object->type->preheader;
 	if (!(decoder ? decoder->measure(measure, object) : plain_measure(measure, object)))
 		return false;
