@@ -39,8 +39,9 @@ static void notice_objects(struct memheap_snapshot *s)
 		notice_add(&s->notices, NOTICE_SIZEOF_OVERRIDDEN,
 			   "%zu types define __sizeof__ in Python", overridden);
 	if (!s->blocks.malloc.found)
-		notice_add(&s->notices, NOTICE_MALLOC_NOT_WALKED,
-			   "no glibc malloc was found: its memory is accounted as unknown");
+		notice_add(
+			&s->notices, NOTICE_MALLOC_NOT_WALKED,
+			"no glibc malloc was found: the memory of C code is accounted as unknown");
 }
 
 static void collect_gaps(struct memheap_snapshot *s)

@@ -254,11 +254,9 @@ static void search_floats(const struct marking *marking)
 
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
+		uint64_t size = module_writable_size(module, segment);
 
-		if (!segment->bytes || !(segment->permissions & PF_W) ||
-		    segment->start < module->start || segment->end > module->end)
-			continue;
-		for (uint64_t at = 0; at + 8 <= segment->end - segment->start; at += 8) {
+		for (uint64_t at = 0; at + 8 <= size; at += 8) {
 			vaddr head = load_u64(segment->bytes + at);
 			uint64_t length = head ? float_chain(marking, head) : 0;
 

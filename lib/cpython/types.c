@@ -218,6 +218,30 @@ static bool scan_chunks(struct type_table *table, const struct memory *memory,
 	return true;
 }
 
+/* Adds the types in memory that malloc could not be walked in: they begin anywhere. */
+static bool scan_unwalked(struct type_table *table, const struct memory *memory,
+			  const struct malloc_map *malloc)
+{
+	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
+
+	for (size_t i = 0; i < malloc->unwalked.count; i++) {
+		const struct malloc_range *range = &malloc->unwalked.items[i];
+		const uint8_t *bytes =
+			image_at(memory->image, range->start, range->end - range->start);
+		vaddr at = round_up(range->start, PREHEADER_STEP);
+
+		for (; bytes && at < range->end && range->end - at >= PREHEADER_STEP;
+		     at += PREHEADER_STEP) {
+			uint64_t type = load_u64(bytes + (at - range->start) + type_offset);
+
+			if (is_metatype(table, type) && type_verify(table, memory, at) &&
+			    !type_add(table, memory, at))
+				return false;
+		}
+	}
+	return true;
+}
+
 static size_t count_metatypes(const struct type_table *table)
 {
 	size_t count = 0;
@@ -242,7 +266,8 @@ struct memheap_error *types_build(struct type_table *table, const struct python 
 	for (int i = 0; i < ROUNDS_MAX && count_metatypes(table) > before; i++) {
 		before = count_metatypes(table);
 		if (!scan_static_data(table, memory, modules) ||
-		    !scan_chunks(table, memory, &blocks->malloc))
+		    !scan_chunks(table, memory, &blocks->malloc) ||
+		    !scan_unwalked(table, memory, &blocks->malloc))
 			return &error_no_memory;
 	}
 	types_choose_decoders(table, memory);

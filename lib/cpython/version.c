@@ -57,12 +57,9 @@ static uint32_t scan_text(const struct image *image, const struct module *module
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
 		const char *bytes = (const char *)segment->bytes, *at = bytes;
-		size_t size = segment->end - segment->start;
+		size_t size = module_writable_size(module, segment);
 
-		if (!bytes || !(segment->permissions & PF_W) || segment->start < module->start ||
-		    segment->end > module->end)
-			continue;
-		while ((at = memmem(at, size - (size_t)(at - bytes), "3.", 2))) {
+		while (size && (at = memmem(at, size - (size_t)(at - bytes), "3.", 2))) {
 			uint32_t hex = parse_text(at, size - (size_t)(at - bytes));
 
 			if (hex)

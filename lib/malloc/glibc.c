@@ -109,6 +109,8 @@ static bool walk_chunks(struct walk *walk)
 			next = resync(walk, at);
 			gap_add(walk->gaps, GAP_HEAP_DAMAGED, at, next - at);
 			walk->damaged += next - at;
+			if (!malloc_add_unwalked(walk->map, at, next))
+				return false;
 			at = next;
 			continue;
 		}
@@ -197,7 +199,7 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 	if (starts_well(image, start, end, top))
 		return add_heap(map, image, start, end, start, top, 0, gaps);
 	gap_add(gaps, GAP_HEAP_DAMAGED, start, end - start);
-	return true;
+	return malloc_add_unwalked(map, start, end);
 }
 
 /* Where the chunks of a heap begin, behind its heap_info and, in the first one, the arena. */
@@ -303,7 +305,7 @@ struct memheap_error *malloc_load(struct malloc_map *map, const struct image *im
 				  struct gaps *gaps)
 {
 	if (!glibc_find_main_arena(map, image, modules))
-		return NULL;
+		return malloc_find_unwalked(map, image, taken, gaps) ? NULL : &error_no_memory;
 	if (!find_arenas(map, image, gaps) || !add_main_heap(map, image, modules, gaps))
 		return &error_no_memory;
 	for (uint32_t i = 1; i < map->arenas.count; i++) {
@@ -321,6 +323,7 @@ void malloc_unload(struct malloc_map *map)
 	free(map->arenas.items);
 	free(map->heaps.items);
 	free(map->chunks.items);
+	free(map->unwalked.items);
 	*map = (struct malloc_map){ 0 };
 }
 

@@ -52,3 +52,14 @@ void glibc_mark_lists(struct malloc_map *map, const struct image *image, struct 
  * of memory. */
 bool glibc_find_mmapped(struct malloc_map *map, const struct image *image,
 			const struct malloc_taken *taken);
+
+/* The end of the taken range or heap that holds `at`, or 0. */
+vaddr malloc_taken_until(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at);
+
+/* False when out of memory. */
+bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end);
+
+/* Where there is no glibc malloc: all anonymous memory that nobody has taken is unwalked, and a
+ * gap. False when out of memory. */
+bool malloc_find_unwalked(struct malloc_map *map, const struct image *image,
+			  const struct malloc_taken *taken, struct gaps *gaps);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where glibc keeps its main arena. Stripped libraries have no symbol for it; but an empty bin
- * points at itself, and most of the 127 bins are empty.
+ * Where glibc keeps its main arena. Stripped libraries have no symbol for it; but each of its 127
+ * bins is a ring: the first chunk of a bin points back at it, and an empty bin at itself.
  */
 #include <elf.h>
 #include <string.h>
 
 #include "glibc.h"
 
-#define EMPTY_BINS_MIN 48
-#define COUNTER_WORDS  4 /* n_mmaps stands four words before sbrk_base */
+#define RINGS_MIN     (BIN_COUNT - 7) /* some may be damaged */
+#define COUNTER_WORDS 4               /* n_mmaps stands four words before sbrk_base */
 
 static bool is_libc(const struct module *module)
 {
@@ -25,27 +25,30 @@ static vaddr bin_at(vaddr arena, unsigned index)
 	return arena + ARENA_BINS + (index - 1) * 16ULL - CHUNK_HEADER;
 }
 
-/* Whether a malloc_state lies at `at`: most bins empty, the others with links, a readable top. */
+/* Whether bin `index` of an arena at `at` is a ring: empty, or its first chunk points back. */
+static bool is_ring(const struct image *image, vaddr at, unsigned index)
+{
+	vaddr bin = bin_at(at, index);
+	uint64_t forward, back;
+
+	return image_u64(image, bin + CHUNK_HEADER, &forward) &&
+	       image_u64(image, forward + CHUNK_HEADER + 8, &back) && back == bin;
+}
+
+/* Whether a malloc_state lies at `at`: nearly all bins are rings, and the top chunk has a size. */
 static bool is_main_arena(const struct image *image, vaddr at)
 {
-	const uint8_t *bytes = image_at(image, at, ARENA_SIZE);
-	unsigned empty = 0;
-	uint64_t size;
-	vaddr top;
+	unsigned rings = 0;
+	uint64_t top, next, size;
 
-	if (!bytes)
+	/* the second bin tells most candidates */
+	if (!image_at(image, at, ARENA_SIZE) || !is_ring(image, at, 2))
 		return false;
-	for (unsigned i = 1; i <= BIN_COUNT; i++) {
-		const uint8_t *links = bytes + ARENA_BINS + (i - 1) * 16ULL;
-		vaddr forward = load_u64(links), back = load_u64(links + 8);
-
-		if (!forward || !back || forward % 8 || back % 8)
-			return false;
-		empty += forward == bin_at(at, i) && back == forward;
-	}
-	top = load_u64(bytes + ARENA_TOP);
-	return empty >= EMPTY_BINS_MIN && load_u64(bytes + ARENA_NEXT) &&
-	       image_u64(image, top + 8, &size) && size & PREVIOUS_IN_USE;
+	for (unsigned i = 1; i <= BIN_COUNT; i++)
+		rings += is_ring(image, at, i);
+	return rings >= RINGS_MIN && image_u64(image, at + ARENA_NEXT, &next) && next &&
+	       image_u64(image, at + ARENA_TOP, &top) && image_u64(image, top + 8, &size) &&
+	       size & PREVIOUS_IN_USE;
 }
 
 /* Searches the writable data of `module`. */
@@ -53,20 +56,11 @@ static bool search_module(const struct image *image, const struct module *module
 {
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
-		uint64_t size = segment->end - segment->start;
+		vaddr end = segment->start + module_writable_size(module, segment);
 
-		if (!segment->bytes || !(segment->permissions & PF_W) ||
-		    segment->start < module->start || segment->start >= module->end)
-			continue;
-		for (uint64_t at = 0; at + ARENA_SIZE <= size; at += 8) {
-			vaddr first = load_u64(segment->bytes + at + ARENA_BINS + 16);
-
-			/* the second bin points at itself, or far away */
-			if (first != bin_at(segment->start + at, 2) && first < module->end &&
-			    first >= module->start)
-				continue;
-			if (first && is_main_arena(image, segment->start + at)) {
-				*ret = segment->start + at;
+		for (vaddr at = segment->start; at + ARENA_SIZE <= end; at += 8) {
+			if (is_main_arena(image, at)) {
+				*ret = at;
 				return true;
 			}
 		}
@@ -121,11 +115,7 @@ void glibc_find_mmap_counters(struct malloc_map *map, const struct image *image,
 
 	for (size_t i = 0; module && i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
-		uint64_t size = segment->end - segment->start;
-
-		if (!segment->bytes || !(segment->permissions & PF_W) ||
-		    segment->start < module->start || segment->start >= module->end)
-			continue;
+		uint64_t size = module_writable_size(module, segment);
 		for (uint64_t at = COUNTER_WORDS * 8; at + 8 <= size; at += 8) {
 			if (load_u64(segment->bytes + at) == heap_start &&
 			    read_counters(map, segment->bytes + at))

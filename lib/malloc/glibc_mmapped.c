@@ -9,27 +9,6 @@
 #include "../base/cleanup.h"
 #include "glibc.h"
 
-/* The end of the taken range or heap that holds `at`, or 0. */
-static vaddr taken_until(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at)
-{
-	const struct heap *heap = malloc_find_heap(map, at);
-	size_t low = 0, high = taken->ranges.count;
-
-	if (heap)
-		return heap->end;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (taken->ranges.items[middle].end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < taken->ranges.count && taken->ranges.items[low].start <= at
-		       ? taken->ranges.items[low].end
-		       : 0;
-}
-
 /* The size of the mmapped chunk at the page `bytes`, or 0. */
 static uint64_t mmapped_size(const uint8_t *bytes, uint64_t room)
 {
@@ -66,7 +45,7 @@ static bool search_run(struct malloc_map *map, const struct malloc_map *known,
 	vaddr at = round_up(run->start, PAGE_BYTES);
 
 	while (at < run->end && run->end - at >= PAGE_BYTES) {
-		vaddr until = taken_until(known, taken, at);
+		vaddr until = malloc_taken_until(known, taken, at);
 		uint64_t size;
 
 		if (until) {

@@ -45,6 +45,10 @@ struct malloc_arena {
 	uint64_t system_bytes;
 };
 
+struct malloc_range {
+	vaddr start, end;
+};
+
 struct malloc_map {
 	const char *found; /* how: "symbol main_arena", "search by structure"; NULL: not found */
 	vaddr main_arena;
@@ -54,13 +58,11 @@ struct malloc_map {
 	VECTOR(struct malloc_arena) arenas;
 	VECTOR(struct heap) heaps;   /* by start */
 	VECTOR(struct chunk) chunks; /* by start */
+	/* where malloc's chunks, or another allocator's, may be that could not be walked */
+	VECTOR(struct malloc_range) unwalked;
 };
 
 /* Memory that is not malloc's, by start. */
-struct malloc_range {
-	vaddr start, end;
-};
-
 struct malloc_taken {
 	VECTOR(struct malloc_range) ranges;
 };

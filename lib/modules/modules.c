@@ -361,6 +361,14 @@ const struct module *modules_find(const struct modules *modules, vaddr at)
 	return NULL;
 }
 
+uint64_t module_writable_size(const struct module *module, const struct segment *segment)
+{
+	if (!segment->bytes || !(segment->permissions & PF_W) || segment->start < module->start ||
+	    segment->start >= module->end)
+		return 0;
+	return MIN(segment->end, module->end) - segment->start;
+}
+
 uint64_t modules_data_size(const struct modules *modules, const struct segment *segment)
 {
 	const struct module *module = modules_find(modules, segment->start);

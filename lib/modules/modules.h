@@ -55,6 +55,10 @@ void modules_deinit(struct modules *modules);
 /* The module that has `at` between its start and end, or NULL. */
 const struct module *modules_find(const struct modules *modules, vaddr at);
 
+/* How many bytes of `segment`, from its start, are writable data of `module`. Its .bss may share a
+ * mapping with memory behind the module. */
+uint64_t module_writable_size(const struct module *module, const struct segment *segment);
+
 /* How many bytes of `segment`, from its start, are a module's data that can be read: what is
  * writable, or was while it was relocated. */
 uint64_t modules_data_size(const struct modules *modules, const struct segment *segment);

@@ -100,11 +100,7 @@ void pymalloc_search_state(struct pymalloc_state *state, const struct python *py
 
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
-		uint64_t words = (segment->end - segment->start) / sizeof(vaddr);
-
-		if (!segment->bytes || !(segment->permissions & PF_W) ||
-		    segment->start < python->module->start || segment->end > python->module->end)
-			continue;
+		uint64_t words = module_writable_size(python->module, segment) / sizeof(vaddr);
 		for (uint64_t word = 0; word < words; word++)
 			try_base(&search, load_u64(segment->bytes + word * sizeof(vaddr)), &best,
 				 state);
