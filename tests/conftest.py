@@ -27,17 +27,24 @@ class Cores:
         self.interpreter = None
         self.made = {}
 
-    def get(self, interpreter, program):
+    def get(self, interpreter, *program):
+        """The core of a program with its arguments; skips when it can't run here."""
         if interpreter is not self.interpreter:
             self.clear()
             self.interpreter = interpreter
         if program not in self.made:
-            self.made[program] = harness.make_core(interpreter, program)
+            try:
+                self.made[program] = harness.make_core(interpreter, *program)
+            except pytest.skip.Exception as reason:
+                self.made[program] = reason
+        if isinstance(self.made[program], pytest.skip.Exception):
+            raise self.made[program]
         return self.made[program]
 
     def clear(self):
         for core in self.made.values():
-            core.close()
+            if isinstance(core, harness.Core):
+                core.close()
         self.made = {}
 
 

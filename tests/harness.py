@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 
+import pytest
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURES = os.path.join(os.path.dirname(HERE), 'fixtures')
 MEMHEAP = os.environ.get('MEMHEAP', os.path.join(os.path.dirname(HERE), 'build/cmd/memheap'))
@@ -231,6 +233,8 @@ class Core:
 
     def close(self):
         if self.process:
+            self.process.stdin.close()      # ends the twin
+            self.process.stdout.close()
             self.process.kill()
             self.process.wait()
         if not os.environ.get('MEMHEAP_TEST_KEEP'):
@@ -263,8 +267,11 @@ def make_core(interpreter, program, *arguments):
     core = Core(interpreter, program, directory, process)
     line = process.stdout.readline()
     if line != 'ready\n':
+        process.kill()
         process.wait()
-        raise RuntimeError('%s: %s' % (core, core.text('stderr.txt')[-2000:]))
+        if line.startswith('skipped: '):
+            pytest.skip('%s: %s' % (core, line[len('skipped: '):].strip()))
+        raise RuntimeError('%s: %r %s' % (core, line, core.text('stderr.txt')[-2000:]))
     if how == 'gcore':
         subprocess.run(['gcore', '-o', os.path.join(directory, 'core'), core.text('child.pid')],
                        check=True, capture_output=True)
