@@ -4,65 +4,11 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
+#include "counting.h"
 #include "judging.h"
 #include "leftovers.h"
 #include "runtime_blocks.h"
 #include "statics.h"
-
-/* Sums up the tags: what the blocks are that are no objects. */
-static void count_block(struct objects *objects, block_tag tag, uint64_t size, bool pool,
-			struct class_totals *class)
-{
-	switch (tag_state(tag)) {
-	case BLOCK_BUFFER:
-		objects->buffers[tag_detail(tag)].blocks++;
-		objects->buffers[tag_detail(tag)].bytes += size;
-		if (tag_type(tag) != TYPE_NONE)
-			objects->by_type[tag_type(tag)].buffer_bytes += size;
-		break;
-	case BLOCK_PARKED:
-		objects->parked[tag_detail(tag)].blocks++;
-		objects->parked[tag_detail(tag)].bytes += size;
-		break;
-	case BLOCK_USED:
-		if (pool) {
-			class->unknown++;
-		} else {
-			objects->unknown_chunks.blocks++;
-			objects->unknown_chunks.bytes += size;
-		}
-		break;
-	default:
-		break;
-	}
-}
-
-static void count_pools(struct objects *objects, const struct block_map *map)
-{
-	const struct pymalloc *pymalloc = &map->pymalloc;
-
-	for (size_t i = 0; i < pymalloc->pool_count; i++) {
-		const struct pool *pool = &pymalloc->pools[i];
-		struct class_totals *class = &objects->classes[pool->size_class];
-		uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
-
-		if (!pool->count)
-			continue;
-		class->pools++;
-		class->used += pool->used;
-		class->free += (uint64_t)pool->carved - pool->used;
-		class->untouched += (uint64_t)pool->count - pool->carved;
-		for (uint32_t j = 0; j < pool->carved; j++)
-			count_block(objects, map->tags[pool->first + j], size, true, class);
-	}
-}
-
-static void count_chunks(struct objects *objects, const struct block_map *map)
-{
-	for (size_t i = 0; i < map->malloc.chunks.count; i++)
-		count_block(objects, map->tags[map->first_chunk + i],
-			    map->malloc.chunks.items[i].size, false, NULL);
-}
 
 static void count_types(struct objects *objects)
 {
@@ -107,8 +53,8 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	free_lists_search(map, python, &objects->types);
 	if (!leftovers_attribute(map, &objects->types, python, modules, parallel))
 		return &error_no_memory;
-	count_pools(objects, map);
-	count_chunks(objects, map);
+	if (!count_blocks(objects, map, parallel))
+		return &error_no_memory;
 	count_types(objects);
 	return NULL;
 }
@@ -117,5 +63,6 @@ void objects_deinit(struct objects *objects)
 {
 	types_deinit(&objects->types);
 	free(objects->by_type);
+	free(objects->classes);
 	*objects = (struct objects){ 0 };
 }
