@@ -41,7 +41,7 @@ void leftovers_claims(const struct object *object, own_fn *report, void *closure
 {
 	uint64_t end = MIN(object->type->basic_size, object->room);
 
-	if (object->type->decoder)
+	if (!object->type->opaque)
 		return;
 	for (uint64_t at = HEADER_BYTES; at + sizeof(vaddr) <= end; at += sizeof(vaddr)) {
 		vaddr word = load_u64(object->bytes + at);
@@ -93,7 +93,7 @@ static void search_object(const struct search *search, block_tag tag, vaddr at, 
 		.type = &search->types->list.items[tag_type(tag)],
 	};
 
-	if (object.type->decoder || object.type->basic_size <= HEADER_BYTES)
+	if (!object.type->opaque)
 		return;
 	object.bytes = image_at(search->image, object.at, object.room);
 	if (object.bytes)

@@ -13,7 +13,6 @@
 #define NAME_MAX_BYTES 1024
 #define BASIC_SIZE_MAX (1 << 30)
 #define METATYPE_DEPTH 16
-#define BASES_MAX      64
 #define ROUNDS_MAX     16
 #define PREHEADERS_MAX 32
 #define PREHEADER_STEP 16
@@ -280,54 +279,4 @@ void types_deinit(struct type_table *table)
 	id_map_deinit(&table->by_address);
 	strings_deinit(&table->strings);
 	*table = (struct type_table){ 0 };
-}
-
-/* The decoder of exactly this type. */
-static const struct decoder *find_decoder(const struct type *type, const struct layout *layout)
-{
-	for (size_t i = 0; decoders[i]; i++) {
-		const struct decoder *decoder = decoders[i];
-
-		if (strcmp(decoder->type_name, type->name))
-			continue;
-		if (!type->heap || decoder->by_name ||
-		    (decoder->size != FIELD_COUNT && layout_has(layout, decoder->size) &&
-		     layout_offset(layout, decoder->size) == type->basic_size))
-			return decoder;
-	}
-	return NULL;
-}
-
-/* Whether the type's __sizeof__ is a function, and so Python code. */
-static bool is_python_sizeof(const struct type_table *table, const struct memory *memory,
-			     const struct type *type)
-{
-	uint32_t index;
-	uint64_t at;
-
-	if (!type->sizeof_method ||
-	    !memory_field(memory, type->sizeof_method, FIELD_OBJECT_TYPE, &at))
-		return false;
-	index = type_find(table, at);
-	return index != TYPE_NONE && !strcmp(table->list.items[index].name, "function");
-}
-
-void types_choose_decoders(struct type_table *table, const struct memory *memory)
-{
-	for (size_t i = 0; i < table->list.count; i++) {
-		struct type *type = &table->list.items[i];
-		const struct type *at = type;
-
-		type->decoder = find_decoder(type, memory->layout);
-		type->python_sizeof = is_python_sizeof(table, memory, type);
-		for (int depth = 0; !type->decoder && depth < BASES_MAX && at->base; depth++) {
-			uint32_t base = type_find(table, at->base);
-
-			if (base == TYPE_NONE)
-				break;
-			at = &table->list.items[base];
-			type->decoder = find_decoder(at, memory->layout);
-			type->python_sizeof |= is_python_sizeof(table, memory, at);
-		}
-	}
 }

@@ -18,6 +18,7 @@ struct type {
 	bool gc;                       /* instances have a GC header */
 	bool heap;                     /* made at run time, not static */
 	bool metatype;                 /* instances are types */
+	bool opaque;                   /* instances hold words that no decoder knows */
 	vaddr sizeof_method;           /* __sizeof__ in its own dict; 0: none */
 	bool python_sizeof; /* __sizeof__ is overridden by Python code, which is not run */
 	bool named;         /* false: the name could not be read and is an address */

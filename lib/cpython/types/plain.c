@@ -62,3 +62,18 @@ bool object_measure(struct measure *measure, const struct object *object)
 		own_managed_values(measure, object);
 	return true;
 }
+
+/* Types whose instances hold values and references, and own nothing: there are many of them. */
+#define PLAIN(variable, name)             \
+	const struct decoder variable = { \
+		.type_name = name,        \
+		.size = FIELD_COUNT,      \
+		.measure = plain_measure, \
+	}
+PLAIN(decoder_bytes, "bytes");
+PLAIN(decoder_cell, "cell");
+PLAIN(decoder_complex, "complex");
+PLAIN(decoder_float, "float");
+PLAIN(decoder_function, "function");
+PLAIN(decoder_method, "method");
+PLAIN(decoder_tuple, "tuple");
