@@ -8,6 +8,16 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
 
 
+def pytest_addoption(parser):
+    parser.addoption('--interpreter', metavar='NAME', help='test on this interpreter only')
+
+
+def pytest_configure(config):
+    name = config.getoption('--interpreter')
+    if name:
+        harness.only(name)
+
+
 def pytest_report_header():
     found = harness.interpreters()
     return ['memheap: ' + harness.MEMHEAP,
@@ -58,7 +68,8 @@ def cores():
 @pytest.fixture(scope='session')
 def newest():
     """The newest interpreter as it is: for tests that don't depend on the version."""
-    return max(harness.interpreters(), key=lambda found: found.version)
+    here = [found for found in harness.interpreters() if not found.root]
+    return max(here, key=lambda found: (found.version, not found.environment))
 
 
 @pytest.fixture(scope='session')
