@@ -77,3 +77,11 @@ def newest_core(newest):
     core = harness.abort_core(newest)
     yield core
     core.close()
+
+
+@pytest.fixture(scope='session')
+def sleep_core(tmp_path_factory):
+    """The core of a process that is no Python."""
+    path = str(tmp_path_factory.mktemp('sleep') / 'core')
+    harness.dump(path, ['timeout', '-s', 'ABRT', '0.1', 'sleep', '60'])
+    return path
