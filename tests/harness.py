@@ -189,9 +189,9 @@ class Core:
     def __repr__(self):
         return '%s/%s' % (self.interpreter, self.program)
 
-    def memheap(self, *arguments, check=True):
+    def memheap(self, *arguments, check=True, **more):
         return memheap(arguments[0], self.path, *arguments[1:], *self.interpreter.options,
-                       check=check)
+                       check=check, **more)
 
     @functools.lru_cache(maxsize=None)
     def report(self, command='analyze', *arguments):
