@@ -85,3 +85,15 @@ def sleep_core(tmp_path_factory):
     path = str(tmp_path_factory.mktemp('sleep') / 'core')
     harness.dump(path, ['timeout', '-s', 'ABRT', '0.1', 'sleep', '60'])
     return path
+
+
+@pytest.fixture(scope='session')
+def places_core(newest):
+    """The core of fixtures/programs/places.py; its .places are addresses by name."""
+    core = harness.make_core(newest, 'places')
+    core.places = {name: int(number) for name, number in
+                   (line.split('\t') for line in core.text('places.txt').splitlines())}
+    marker = core.places.pop('marker')
+    core.marker = marker.to_bytes(marker.bit_length() // 8 + 1, 'big').decode()
+    yield core
+    core.close()
