@@ -92,20 +92,19 @@ def test_untouched_block(places_core):
     """Behind the last object of a pool that was never filled."""
     sizes = {row['block_bytes']: row['untouched_blocks'] / row['pools']
              for row in places_core.report()['pymalloc']['size_classes']}
-    last = {}       # object of each pool; pools are of 4 KiB or four times as large
-    for address, row in sorted(places_core.objects().items()):
-        if sizes.get(row['occupied_bytes'], 0) > 5 and row['region'] == 'pymalloc arena':
-            last[address // 4096] = address
-    assert last
-    for address in list(last.values())[:100]:
-        found = at(places_core, address)['place']
-        size = found['block_bytes']
-        behind = int(found['block_address'], 16) + size
-        beside = at(places_core, behind)['place']
-        if beside['state'] == 'untouched':
-            assert beside['pool_address'] == found['pool_address']
-            assert beside['block_bytes'] == size
-            return
+    objects = [row for row in places_core.objects().values()
+               if row['region'] == 'pymalloc arena' and row['occupied_bytes'] in sizes]
+    # the last ones of the size classes that have most of it
+    last = {row['occupied_bytes']: int(row['address'], 16) for row in objects}
+    for size in sorted(last, key=sizes.get, reverse=True)[:10]:
+        found = at(places_core, last[size])['place']
+        begin = int(found['block_address'], 16)
+        for behind in range(begin, begin + 10 * size, size):
+            beside = at(places_core, behind)['place']
+            if beside['state'] == 'untouched':
+                assert beside['pool_address'] == found['pool_address']
+                assert beside['block_bytes'] == size
+                return
     pytest.fail('there is no untouched block behind any object')
 
 
