@@ -228,10 +228,12 @@ static void add_unknown_blocks(struct builder *builder)
 	const struct pymalloc *pymalloc = &builder->s->blocks.pymalloc;
 
 	for (unsigned i = 0; i < pymalloc->class_count; i++) {
-		uint64_t size = pymalloc_block_bytes(pymalloc, i);
+		uint64_t size = pymalloc_block_bytes(pymalloc, i), unknown = 0;
 
-		add_leaf(builder, builder->s->objects.classes[i].unknown * size,
-			 "unknown/pymalloc blocks/%llu bytes", (unsigned long long)size);
+		for (size_t state = 0; state < pymalloc->states.count; state++)
+			unknown += objects_class(&builder->s->objects, state, i)->unknown;
+		add_leaf(builder, unknown * size, "unknown/pymalloc blocks/%llu bytes",
+			 (unsigned long long)size);
 	}
 }
 

@@ -124,8 +124,7 @@ static struct memheap_error *build(struct memheap_report *report)
 
 		row = report_row(report, &arenas_shape);
 		row[ARENAS_ADDRESS] = cell_number(arena->start);
-		row[ARENAS_INTERPRETER] =
-			cell_number((uint64_t)s->python.interpreters.items[arena->interpreter].id);
+		row[ARENAS_INTERPRETER] = cell_state(s, arena->state);
 		row[ARENAS_POOLS] = cell_number(arena->pool_count);
 		row[ARENAS_USED_POOLS] = cell_number(sums.used_pools);
 		row[ARENAS_UNUSED_POOLS] = cell_number(arena->free_pools);

@@ -206,6 +206,7 @@ struct memheap_error *memheap_report_create(const struct memheap_snapshot *snaps
 		return &error_no_memory;
 	report->shape = &analysis->shape;
 	report->snapshot = snapshot;
+	report->gaps = snapshot->gaps;
 	report->query = *query;
 	error = build(report, analysis);
 	if (error) {

@@ -24,6 +24,7 @@ struct memheap_report {
 	struct memheap_table tables[REPORT_TABLES_MAX];
 	size_t table_count;
 	enum memheap_status status;
+	struct gaps gaps; /* the snapshot's, and those that the analysis met */
 	struct strings strings;
 	bool failed;                      /* out of memory */
 	void *stream_data;                /* of the streamed table; NULL: none */

@@ -19,6 +19,9 @@ void add_memory(struct memheap_report *report, const struct areas *areas);
 void add_types(struct memheap_report *report, const char *pattern);
 void add_pymalloc(struct memheap_report *report);
 void add_size_classes(struct memheap_report *report);
+
+/* The id of the interpreter that has state number `state` of pymalloc. */
+struct memheap_cell cell_state(const struct memheap_snapshot *s, size_t state);
 void add_malloc(struct memheap_report *report);
 void add_free_lists(struct memheap_report *report);
 /* Of the main interpreter; `count` walks the lists of the generations. */

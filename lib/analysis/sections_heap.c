@@ -217,6 +217,13 @@ const struct memheap_table_shape pymalloc_shape = {
 	COLUMNS(pymalloc_columns),
 };
 
+struct memheap_cell cell_state(const struct memheap_snapshot *s, size_t state)
+{
+	uint32_t interpreter = s->blocks.pymalloc.states.items[state].interpreter;
+
+	return cell_number((uint64_t)s->python.interpreters.items[interpreter].id);
+}
+
 /* Sums over all pools. */
 struct pool_sums {
 	uint64_t pools, used, free, untouched, used_bytes, free_bytes, headers, tails;
@@ -227,9 +234,11 @@ static struct pool_sums sum_classes(const struct memheap_snapshot *s)
 	const struct pymalloc *pymalloc = &s->blocks.pymalloc;
 	struct pool_sums sums = { 0 };
 
-	for (unsigned i = 0; i < pymalloc->class_count; i++) {
-		const struct class_totals *class = &s->objects.classes[i];
-		uint64_t size = pymalloc_block_bytes(pymalloc, i);
+	for (size_t i = 0; i < pymalloc->states.count * pymalloc->class_count; i++) {
+		unsigned size_class = (unsigned)(i % pymalloc->class_count);
+		const struct class_totals *class =
+			objects_class(&s->objects, i / pymalloc->class_count, size_class);
+		uint64_t size = pymalloc_block_bytes(pymalloc, size_class);
 		uint64_t room = pymalloc->pool_bytes - pymalloc->header_bytes;
 
 		sums.pools += class->pools;
@@ -296,6 +305,7 @@ void add_pymalloc(struct memheap_report *report)
 }
 
 enum {
+	CLASSES_INTERPRETER,
 	CLASSES_BLOCK_BYTES,
 	CLASSES_POOLS,
 	CLASSES_USED,
@@ -307,6 +317,9 @@ enum {
 };
 
 static const struct memheap_column size_classes_columns[] = {
+	[CLASSES_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_COUNT,
+				  "Id of the interpreter that owns the pools (all share up to "
+				  "3.11: 0)" },
 	[CLASSES_BLOCK_BYTES] = { "block_bytes", "BLOCK SIZE", MEMHEAP_BYTES,
 				  "Size of the class's blocks" },
 	[CLASSES_POOLS] = { "pools", "POOLS", MEMHEAP_COUNT, "Pools in use" },
@@ -326,32 +339,39 @@ static const struct memheap_column size_classes_columns[] = {
 const struct memheap_table_shape size_classes_shape = {
 	.key = "pymalloc.size_classes",
 	.title = "Size classes",
-	.doc = "The table that sys._debugmallocstats() prints, summed over interpreters",
+	.doc = "The table that sys._debugmallocstats() prints in each interpreter",
 	COLUMNS(size_classes_columns),
 };
 
-void add_size_classes(struct memheap_report *report)
+static void add_size_class(struct memheap_report *report, size_t state, unsigned size_class)
 {
 	const struct memheap_snapshot *s = report->snapshot;
-	const struct pymalloc *pymalloc = &s->blocks.pymalloc;
+	const struct class_totals *class = objects_class(&s->objects, state, size_class);
+	uint64_t size = pymalloc_block_bytes(&s->blocks.pymalloc, size_class);
+	uint64_t free = class->free + class->untouched;
+	struct memheap_cell *row;
 
-	for (unsigned i = 0; i < pymalloc->class_count; i++) {
-		const struct class_totals *class = &s->objects.classes[i];
-		uint64_t size = pymalloc_block_bytes(pymalloc, i);
-		uint64_t free = class->free + class->untouched;
-		struct memheap_cell *row;
+	if (!class->pools)
+		return;
+	row = report_row(report, &size_classes_shape);
+	row[CLASSES_INTERPRETER] = cell_state(s, state);
+	row[CLASSES_BLOCK_BYTES] = cell_number(size);
+	row[CLASSES_POOLS] = cell_number(class->pools);
+	row[CLASSES_USED] = cell_number(class->used);
+	row[CLASSES_FREE] = cell_number(free);
+	row[CLASSES_UNTOUCHED] = cell_number(class->untouched);
+	row[CLASSES_UNKNOWN] = cell_number(class->unknown);
+	row[CLASSES_FREE_BYTES] = cell_number(free * size);
+	row[CLASSES_FILL] = cell_percent(class->used, class->used + free);
+}
 
-		if (!class->pools)
-			continue;
-		row = report_row(report, &size_classes_shape);
-		row[CLASSES_BLOCK_BYTES] = cell_number(size);
-		row[CLASSES_POOLS] = cell_number(class->pools);
-		row[CLASSES_USED] = cell_number(class->used);
-		row[CLASSES_FREE] = cell_number(free);
-		row[CLASSES_UNTOUCHED] = cell_number(class->untouched);
-		row[CLASSES_UNKNOWN] = cell_number(class->unknown);
-		row[CLASSES_FREE_BYTES] = cell_number(free * size);
-		row[CLASSES_FILL] = cell_percent(class->used, class->used + free);
+void add_size_classes(struct memheap_report *report)
+{
+	const struct pymalloc *pymalloc = &report->snapshot->blocks.pymalloc;
+
+	for (size_t state = 0; state < pymalloc->states.count; state++) {
+		for (unsigned i = 0; i < pymalloc->class_count; i++)
+			add_size_class(report, state, i);
 	}
 }
 

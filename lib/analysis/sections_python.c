@@ -244,7 +244,6 @@ void add_gc(struct memheap_report *report, bool count)
 	const struct memheap_snapshot *s = report->snapshot;
 	const struct python *python = &s->python;
 	struct memheap_cell *row = report_row(report, &gc_shape);
-	struct gaps gaps = { 0 };
 
 	row[GC_TRACKED] = cell_number(s->objects.tracked);
 	row[GC_UNTRACKED] = cell_number(s->objects.untracked);
@@ -257,7 +256,7 @@ void add_gc(struct memheap_report *report, bool count)
 		if (!gc_read(python, i, &gc))
 			continue;
 		if (count)
-			gc_count_objects(python, &gc, &gaps);
+			gc_count_objects(python, &gc, &report->gaps);
 		add_generations(report, &gc, count);
 		if (i)
 			continue;

@@ -259,7 +259,7 @@ static uint64_t damaged_bytes(const struct gaps *gaps)
 /* An answer is partial when the core is cut off, or damage was met. */
 void set_status(struct memheap_report *report)
 {
-	const struct gaps *gaps = &report->snapshot->gaps;
+	const struct gaps *gaps = &report->gaps;
 
 	report->status = MEMHEAP_DONE;
 	for (int i = 0; i < GAP_KINDS; i++) {
@@ -290,7 +290,7 @@ void add_completeness(struct memheap_report *report)
 	row[COMPLETE_TRUNCATED] = cell_number(truncated);
 	row[COMPLETE_FILE] = cell_number(target->file_size);
 	row[COMPLETE_EXPECTED_FILE] = cell_number(target->expected_size);
-	row[COMPLETE_DAMAGED] = cell_number(damaged_bytes(&report->snapshot->gaps));
+	row[COMPLETE_DAMAGED] = cell_number(damaged_bytes(&report->gaps));
 }
 
 enum { GAPS_GAP, GAPS_CODE, GAPS_COUNT, GAPS_BYTES, GAPS_ADDRESS, GAPS_TEXT };
@@ -315,7 +315,7 @@ const struct memheap_table_shape gaps_shape = {
 void add_gaps(struct memheap_report *report)
 {
 	for (int i = 0; i < GAP_KINDS; i++) {
-		const struct gap *gap = &report->snapshot->gaps.kinds[i];
+		const struct gap *gap = &report->gaps.kinds[i];
 		struct memheap_cell *row;
 
 		if (!gap->count)

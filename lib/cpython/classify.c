@@ -57,6 +57,18 @@ static bool judge_links(const struct judge *judge, const struct object *object, 
 	       (back & ~(uint64_t)LINK_FLAGS) == head;
 }
 
+/* Whether the instance at `bytes` has a pre-header. A type that is none of Python's heap types has
+ * none, wherever C code has put it: Objects/typeobject.c, type_is_gc() */
+static bool has_preheader(const struct judge *judge, const struct type *type, const uint8_t *bytes,
+			  uint64_t room)
+{
+	const struct layout *layout = &judge->python->layout;
+
+	return !type->metatype || layout_offset(layout, SIZE_TYPE) > room ||
+	       field_load(layout, bytes, FIELD_TYPE_FLAGS) &
+		       layout_constant(layout, CONSTANT_TYPE_HEAP);
+}
+
 /* Whether an object with a pre-header of `preheader` bytes begins in the candidate. */
 static bool judge_at(const struct judge *judge, const struct candidate *candidate,
 		     uint32_t preheader, struct verdict *ret)
@@ -66,11 +78,14 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 	uint32_t index =
 		type_find(judge->types, load_u64(bytes + layout_offset(layout, FIELD_OBJECT_TYPE)));
 	const struct type *type;
+	bool bare;
 
 	if (index == TYPE_NONE)
 		return false;
 	type = &judge->types->list.items[index];
-	if (!candidate->is_static && type->preheader != preheader)
+	bare = candidate->is_static ||
+	       !has_preheader(judge, type, bytes, candidate->size - preheader);
+	if (preheader != (bare ? 0 : type->preheader))
 		return false;
 	if (!judge_refcount(judge, load_u64(bytes + layout_offset(layout, FIELD_OBJECT_REFCOUNT))))
 		return false;
@@ -84,7 +99,7 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 		},
 		.type = index,
 	};
-	return candidate->is_static || !type->gc || judge_links(judge, &ret->object, &ret->tracked);
+	return bare || !type->gc || judge_links(judge, &ret->object, &ret->tracked);
 }
 
 bool judge_header(const struct judge *judge, const struct candidate *candidate, struct verdict *ret)

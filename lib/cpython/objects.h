@@ -39,7 +39,7 @@ struct objects {
 	struct type_totals *by_type; /* by index of types.list */
 	struct block_totals buffers[BUFFER_KINDS];
 	struct block_totals parked[FREE_LIST_KINDS];
-	struct class_totals classes[SIZE_CLASSES_MAX];
+	struct class_totals *classes;       /* by allocator state, then size class */
 	struct block_totals unknown_chunks; /* used, but neither object nor buffer */
 	struct block_totals interned;       /* interned str among the objects, by their blocks */
 	uint32_t str_type;                  /* index of the type str */
@@ -52,6 +52,13 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 				    const struct parallel *parallel);
 
 void objects_deinit(struct objects *objects);
+
+/* The sums of one size class of one state of pymalloc. */
+static inline const struct class_totals *objects_class(const struct objects *objects, size_t state,
+						       unsigned size_class)
+{
+	return &objects->classes[state * SIZE_CLASSES_MAX + size_class];
+}
 
 /* An object of the table, with what is known of it. */
 struct object_info {

@@ -5,7 +5,8 @@
  */
 #include "statics.h"
 
-#define IMMORTAL_BIT (1U << 31)
+#define IMMORTAL_BIT     (1U << 31)
+#define SMALL_NUMBER_MAX 0xFFFF
 
 /* The bytes that the object covers where it lies; 0 when it is none. */
 static uint64_t inner_size(const struct judge *judge, const struct verdict *verdict)
@@ -33,6 +34,22 @@ static bool is_moduledef(const struct type *type)
 	return !type->heap && !strcmp(type->name, "moduledef");
 }
 
+/* Whether a number and the address of a type lie side by side at `at`. */
+static bool is_pair(const struct judge *judge, vaddr at)
+{
+	const uint8_t *bytes = image_at(judge->python->memory.image, at, 2 * sizeof(vaddr));
+
+	return bytes && load_u64(bytes) <= SMALL_NUMBER_MAX &&
+	       type_find(judge->types, load_u64(bytes + sizeof(vaddr))) != TYPE_NONE;
+}
+
+/* Whether the object would be a row in a table of numbers and types. */
+static bool is_in_table(const struct judge *judge, vaddr at)
+{
+	return is_pair(judge, at) &&
+	       (is_pair(judge, at - 2 * sizeof(vaddr)) || is_pair(judge, at + 2 * sizeof(vaddr)));
+}
+
 /*
  * Whether static data has such objects. A number and the address of a type, side by side in some
  * table, are no object: where CPython makes static objects immortal, its own are; and a static
@@ -49,6 +66,8 @@ static bool is_expected(const struct judge *judge, const struct verdict *verdict
 		return true;
 	if (its_own && layout_knows(layout, CONSTANT_IMMORTAL_REFCOUNT) &&
 	    !(field_load(layout, object->bytes, FIELD_OBJECT_REFCOUNT) & IMMORTAL_BIT))
+		return false;
+	if (!its_own && is_in_table(judge, object->at))
 		return false;
 	return !object->type->gc || (its_own && layout_knows(layout, CONSTANT_STATIC_CONTAINERS) &&
 				     has_empty_gc_head(layout, object));

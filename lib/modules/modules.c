@@ -60,6 +60,30 @@ static void set_range(struct module *module, vaddr base)
 	}
 }
 
+static bool is_mapped(const struct process *process, const char *path, vaddr at)
+{
+	for (size_t i = 0; i < process->mappings.count; i++) {
+		const struct process_mapping *mapping = &process->mappings.items[i];
+
+		if (at >= mapping->start && at < mapping->end && !strcmp(mapping->path, path))
+			return true;
+	}
+	return false;
+}
+
+/* Whether the file is mapped as the dynamic loader does it, not merely read through a mapping. */
+static bool is_loaded(const struct module *module, const struct process *process)
+{
+	for (size_t i = 0; i < module->headers.load_count; i++) {
+		const struct elf_load *load = &module->headers.loads[i];
+
+		if (load->file_size &&
+		    !is_mapped(process, module->path, module->bias + load->start))
+			return false;
+	}
+	return true;
+}
+
 /* Whether `mapping` begins with the header of an ELF file that is in the core. */
 static bool shows_header(const struct image *image, const struct process_mapping *mapping)
 {
@@ -104,6 +128,10 @@ static bool add_module(struct modules *modules, const struct target *target, siz
 	bytes = image_room(&target->image, mapping->start, &room);
 	if (bytes && elf_headers_parse(&module->headers, bytes, room)) {
 		set_range(module, mapping->start);
+		if (!is_loaded(module, &target->process)) {
+			modules->list.count--;
+			return true;
+		}
 		read_build_id(module, &target->image, mapping->start);
 	}
 	return true;

@@ -119,9 +119,11 @@ bool pymalloc_read_arena(const struct pymalloc *pymalloc, const struct memory *m
 	return true;
 }
 
-static bool load_arenas(struct pymalloc *pymalloc, const struct memory *memory,
-			const struct pymalloc_state *state, struct gaps *gaps)
+/* Loads the arenas of state number `index`. */
+static bool load_arenas(struct pymalloc *pymalloc, const struct memory *memory, uint32_t index,
+			struct gaps *gaps)
 {
+	const struct pymalloc_state *state = &pymalloc->states.items[index];
 	uint32_t bytes = layout_offset(memory->layout, SIZE_ARENA);
 	uint64_t count = MIN(state->max_arenas, MAX_ARENAS_LIMIT), address;
 
@@ -143,7 +145,7 @@ static bool load_arenas(struct pymalloc *pymalloc, const struct memory *memory,
 			gap_add(gaps, GAP_ARENA_UNREADABLE, arena.start, pymalloc->arena_bytes);
 			arena.readable = false;
 		}
-		arena.interpreter = state->interpreter;
+		arena.state = index;
 		added = vector_push(&pymalloc->arenas);
 		if (!added)
 			return false;
@@ -201,8 +203,8 @@ struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct pyth
 					      (uint64_t)SIZE_CLASSES_MAX);
 	if (!find_states(pymalloc, python))
 		return &error_no_memory;
-	for (size_t i = 0; i < pymalloc->states.count; i++) {
-		if (!load_arenas(pymalloc, &python->memory, &pymalloc->states.items[i], gaps))
+	for (uint32_t i = 0; i < pymalloc->states.count; i++) {
+		if (!load_arenas(pymalloc, &python->memory, i, gaps))
 			return &error_no_memory;
 	}
 	order_arenas(pymalloc, gaps);

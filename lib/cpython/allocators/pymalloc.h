@@ -11,8 +11,8 @@
 
 /* One allocator state: the process's up to 3.11, an interpreter's from 3.12 on. */
 struct pymalloc_state {
-	uint32_t interpreter;
-	vaddr arenas; /* the array of arena_objects */
+	uint32_t interpreter; /* index in python->interpreters */
+	vaddr arenas;         /* the array of arena_objects */
 	uint32_t max_arenas;
 	const char *found;     /* how: "symbol arenas", "search of static data" */
 	bool counted;          /* whether the three counters are known */
@@ -39,7 +39,7 @@ struct arena {
 	uint32_t pools;   /* index of its first pool in `pools` */
 	uint32_t pool_count;
 	uint32_t free_pools; /* as the arena's record says: free and never carved */
-	uint32_t interpreter;
+	uint32_t state;      /* index in pymalloc->states */
 	vaddr record;
 	bool readable; /* false: in whole or in part not in the image */
 };

@@ -16,9 +16,9 @@ extern const struct decoder decoder_array, decoder_async_generator, decoder_buff
 	decoder_datetime, decoder_decimal, decoder_deque, decoder_dict, decoder_element,
 	decoder_frame, decoder_frozenset, decoder_generator, decoder_int, decoder_list,
 	decoder_lock, decoder_module, decoder_ndarray, decoder_numpy_bytes, decoder_numpy_generic,
-	decoder_odict, decoder_permutations, decoder_pickler, decoder_product, decoder_rlock,
-	decoder_set, decoder_str, decoder_string_io, decoder_struct, decoder_struct_3_8,
-	decoder_time, decoder_type, decoder_unpickler;
+	decoder_numpy_void, decoder_odict, decoder_permutations, decoder_pickler, decoder_product,
+	decoder_rlock, decoder_set, decoder_str, decoder_string_io, decoder_struct,
+	decoder_struct_3_8, decoder_time, decoder_type, decoder_unpickler;
 
 const struct decoder *const decoders[] = {
 	&decoder_array,
@@ -50,6 +50,7 @@ const struct decoder *const decoders[] = {
 	&decoder_ndarray,
 	&decoder_numpy_bytes,
 	&decoder_numpy_generic,
+	&decoder_numpy_void,
 	&decoder_odict,
 	&decoder_permutations,
 	&decoder_pickler,

@@ -15,6 +15,12 @@
 #define ARRAY_OWNS_DATA  4
 #define ARRAY_NDIM_MAX   64
 
+/* PyVoidScalarObject (numpy/core/include/numpy/arrayscalars.h) */
+#define VOID_DATA  24
+#define VOID_DESCR 32
+#define VOID_FLAGS 40
+#define VOID_BYTES 56
+
 /* PyArray_Descr: numpy 1 and 2; _former_flags of 2 is constant 0, flags are 64 bits wide */
 #define DESCR_1_ITEM_SIZE 32
 #define DESCR_2_ITEM_SIZE 40
@@ -82,6 +88,12 @@ static bool array_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+static void count_twice(struct measure *measure, uint64_t bytes)
+{
+	measure->size += bytes;
+	measure->elsewhere += bytes;
+}
+
 /* numpy/core/src/multiarray/scalartypes.c.src, gentype_sizeof(): the item size is counted on top
  * of the instance, which holds the item: it is what the instance has behind its header, rounded. */
 static bool generic_measure(struct measure *measure, const struct object *object)
@@ -105,8 +117,25 @@ static bool generic_measure(struct measure *measure, const struct object *object
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(scalars); i++) {
 		if (!strcmp(object->type->name, scalars[i].name))
-			measure->size += scalars[i].item_size;
+			count_twice(measure, scalars[i].item_size);
 	}
+	return true;
+}
+
+/* The item of a void scalar has any size, and lies elsewhere. */
+static bool void_measure(struct measure *measure, const struct object *object)
+{
+	uint64_t item_size;
+
+	if (!plain_measure(measure, object) || measure->size < VOID_BYTES)
+		return false;
+	if (!read_item_size(measure->memory, load_u64(object->bytes + VOID_DESCR), &item_size))
+		return false;
+	measure->size += item_size;
+	if (load_u32(object->bytes + VOID_FLAGS) & ARRAY_OWNS_DATA)
+		own(measure, load_u64(object->bytes + VOID_DATA), BUFFER_NUMPY_DATA);
+	else
+		measure->elsewhere += item_size;
 	return true;
 }
 
@@ -115,7 +144,7 @@ static bool bytes_measure(struct measure *measure, const struct object *object)
 {
 	if (!plain_measure(measure, object))
 		return false;
-	measure->size += object_field(measure, object, FIELD_VAR_SIZE);
+	count_twice(measure, object_field(measure, object, FIELD_VAR_SIZE));
 	return true;
 }
 
@@ -129,6 +158,12 @@ const struct decoder decoder_numpy_generic = {
 	.type_name = "numpy.generic",
 	.size = FIELD_COUNT,
 	.measure = generic_measure,
+};
+
+const struct decoder decoder_numpy_void = {
+	.type_name = "numpy.void",
+	.size = FIELD_COUNT,
+	.measure = void_measure,
 };
 
 const struct decoder decoder_numpy_bytes = {
