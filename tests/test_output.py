@@ -125,6 +125,27 @@ def test_interrupted_leaves_no_file(newest_core, tmp_path):
     assert path.read_text() == 'old' and os.listdir(tmp_path) == ['objects']
 
 
+@pytest.mark.parametrize('ignored', [True, False])
+def test_a_hangup_that_is_ignored_stays_so(ignored, newest_core, tmp_path):
+    """As with nohup: it lives on."""
+    path = tmp_path / 'objects'
+    how = signal.SIG_IGN if ignored else signal.SIG_DFL
+    for _ in range(200):
+        process = subprocess.Popen([harness.MEMHEAP, 'objects', newest_core.path, '--format',
+                                    'json', '-o', str(path)],
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, how))
+        while process.poll() is None and not os.listdir(tmp_path):
+            time.sleep(0.0001)
+        running = process.poll() is None
+        process.send_signal(signal.SIGHUP)
+        process.wait()
+        if running and (ignored or process.returncode):
+            break
+        path.unlink()
+    assert process.returncode == (0 if ignored else 128 + signal.SIGHUP)
+    assert os.listdir(tmp_path) == (['objects'] if ignored else [])
+
+
 def on_terminal(core, *arguments, **environment):
     """What memheap prints on a terminal of 120 columns."""
     environment = {**os.environ, 'TERM': 'xterm', 'NO_COLOR': '', **environment}
