@@ -48,7 +48,7 @@ static int command_help(const struct command *command, const struct settings *se
 		fprintf(stderr, "memheap: there is no command '%s' (see memheap help)\n", name);
 		return MEMHEAP_USAGE;
 	}
-	return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+	return command_end();
 }
 
 static const struct command analyze = {
@@ -270,4 +270,12 @@ int command_fail(struct memheap_error *error)
 		fprintf(stderr, "  hint: %s\n", error->hint);
 	memheap_error_destroy(error);
 	return status;
+}
+
+int command_end(void)
+{
+	struct output output = { .file = stdout };
+	struct memheap_error *error = output_commit(&output);
+
+	return error ? command_fail(error) : MEMHEAP_DONE;
 }

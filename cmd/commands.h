@@ -31,3 +31,6 @@ int command_completion(const struct command *command, const struct settings *set
 
 /* Prints an error and returns its exit code; destroys it. */
 int command_fail(struct memheap_error *error);
+
+/* Ends a command that printed to standard output, and returns its exit code. */
+int command_end(void);

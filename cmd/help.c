@@ -171,12 +171,13 @@ void help_man(FILE *out)
 	      "files on this machine when their build id is that of the core; for a core from "
 	      "another machine see *--sysroot*, *--exe* and *--lib-path*. A core that needs no "
 	      "files is made with\n\n"
-	      "\techo 0x7f > /proc/PID/coredump\\_filter\n\n"
+	      "```\necho 0x7f > /proc/PID/coredump_filter\n```\n\n"
 	      "Values of strings are never printed unless *--values* is given.\n\n"
 	      "# EXAMPLES\n\n"
-	      "\tmemheap analyze core.1234\n\n"
-	      "\tmemheap objects core.1234 --type 'myapp.\\*' --sort occupied\\_bytes --limit "
-	      "20\n\n"
-	      "\tmemheap analyze core.1234 --format json | jq .types\n",
+	      "```\n"
+	      "memheap analyze core.1234\n"
+	      "memheap objects core.1234 --type 'myapp.*' --sort occupied_bytes --limit 20\n"
+	      "memheap analyze core.1234 --format json | jq .types\n"
+	      "```\n",
 	      out);
 }

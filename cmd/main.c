@@ -15,7 +15,7 @@ static int print_version(void)
 	scols_get_library_version(&smartcols);
 	printf("memheap %s (%s, jansson %s, libsmartcols %s)\n", memheap_version(),
 	       memheap_library_versions(), jansson_version_str(), smartcols);
-	return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+	return command_end();
 }
 
 static int unknown_command(const char *name)
@@ -55,7 +55,7 @@ static int run_command(const char *name, int argc, char **argv)
 		return MEMHEAP_USAGE;
 	if (settings.help) {
 		help_command(command, stdout);
-		return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+		return command_end();
 	}
 	if (settings.version)
 		return print_version();
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
 		return print_version();
 	if (settings.help) {
 		help_overview(stdout);
-		return fflush(stdout) ? MEMHEAP_FAILED : MEMHEAP_DONE;
+		return command_end();
 	}
 	if (!settings.argument_count) {
 		help_overview(stderr);

@@ -44,6 +44,31 @@ static mode_t file_mode(const char *path)
 	return stat(path, &status) ? 0666 & ~mask : status.st_mode & 07777;
 }
 
+/* Makes a file that is removed when a signal ends the program, however early that comes. */
+static int make_temporary(char *path)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	sigset_t signals, before;
+	int fd, failure;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaddset(&signals, ends[i]);
+	sigprocmask(SIG_BLOCK, &signals, &before);
+	fd = mkostemp(path, O_CLOEXEC);
+	failure = errno;
+	if (fd >= 0)
+		pending = path;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		/* what nohup ignores stays ignored */
+		if (signal(ends[i], remove_pending) == SIG_IGN)
+			signal(ends[i], SIG_IGN);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = failure;
+	return fd;
+}
+
 struct memheap_error *output_open(struct output *output, const char *path)
 {
 	struct stat status;
@@ -59,13 +84,9 @@ struct memheap_error *output_open(struct output *output, const char *path)
 	}
 	if (asprintf(&output->temporary, "%s.XXXXXX", path) < 0)
 		abort();
-	fd = mkostemp(output->temporary, O_CLOEXEC);
+	fd = make_temporary(output->temporary);
 	if (fd < 0)
 		return fail("write", path);
-	pending = output->temporary;
-	signal(SIGINT, remove_pending);
-	signal(SIGTERM, remove_pending);
-	signal(SIGHUP, remove_pending);
 	output->file = fdopen(fd, "w");
 	return output->file && !fchmod(fd, file_mode(path)) ? NULL : fail("write", path);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The commands that print a report about a core. */
+#include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -82,12 +83,31 @@ static bool check_table(const struct settings *settings, const struct memheap_re
 	return false;
 }
 
+/* Before the core is read, which may take a while. */
+static bool check_sort(const struct settings *settings, const struct memheap_report_shape *shape)
+{
+	const struct memheap_table_shape *const *table = shape->tables;
+	const char *sort = settings->query.sort;
+
+	while (strcmp((*table)->key, shape->main_table))
+		table++;
+	if (!sort || memheap_table_column(*table, sort) >= 0)
+		return true;
+	fprintf(stderr, "memheap: cannot sort %s by '%s'; its columns are", shape->main_table,
+		sort);
+	for (size_t i = 0; i < (*table)->column_count; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", (*table)->columns[i].key);
+	putc('\n', stderr);
+	return false;
+}
+
 static bool parse_address(const char *text, uint64_t *ret)
 {
 	char *end;
 
+	errno = 0;
 	*ret = strtoull(text, &end, 16);
-	if (end != text && !*end && *text != '-')
+	if (end != text && !*end && !errno && !strchr("-+ ", *text))
 		return true;
 	fprintf(stderr, "memheap: '%s' is no address (hexadecimal, such as 0x7f2d3c0)\n", text);
 	return false;
@@ -103,7 +123,7 @@ int command_report(const struct command *command, const struct settings *given)
 	int status = MEMHEAP_DONE;
 
 	settings.options.library_paths = settings.library_paths;
-	if (!check_table(&settings, shape) ||
+	if (!check_table(&settings, shape) || !check_sort(&settings, shape) ||
 	    (settings.argument_count > 1 &&
 	     !parse_address(settings.arguments[1], &settings.query.address)))
 		return MEMHEAP_USAGE;

@@ -211,7 +211,7 @@ static void write_types(struct summary *summary)
 	fprintf(summary->out, "  %-38s %12s %12s %12s\n", "TYPE", "OBJECTS", "SHALLOW", "OCCUPIED");
 	memheap_table_each(types, write_type, summary);
 	if (memheap_table_total(types) > summary->shown)
-		fprintf(summary->out, "  … %s more types\n",
+		fprintf(summary->out, "  %s %s more types\n", text_dots(summary->style),
 			format_count(count, memheap_table_total(types) - summary->shown));
 	putc('\n', summary->out);
 }

@@ -14,7 +14,10 @@ void text_heading(const char *heading, const struct style *style, FILE *out)
 		style->color ? "\033[0m" : "");
 }
 
-bool text_first_row(const struct memheap_table *table, struct memheap_cell *cells, size_t count);
+const char *text_dots(const struct style *style)
+{
+	return style->unicode ? "…" : "...";
+}
 
 struct first_row {
 	struct memheap_cell *cells;
@@ -158,7 +161,7 @@ bool text_table(const struct memheap_table *table, const struct style *style, FI
 	if (!memheap_table_each(table, add_row, &printing) || !flush(&printing))
 		return false;
 	if (memheap_table_total(table) > printing.rows && !memheap_table_is_streamed(table))
-		fprintf(out, "… %s more\n",
+		fprintf(out, "%s %s more\n", text_dots(style),
 			format_count(more, memheap_table_total(table) - printing.rows));
 	putc('\n', out);
 	return !ferror(out);

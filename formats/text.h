@@ -7,6 +7,9 @@
 /* Bold on a terminal with colours. */
 void text_heading(const char *heading, const struct style *style, FILE *out);
 
+/* "…": what comes before a number of things that are left out. */
+const char *text_dots(const struct style *style);
+
 /* A record as lines "TITLE  value"; nothing when all of it is absent. */
 bool text_record(const struct memheap_table *table, const struct style *style, FILE *out);
 

@@ -8,6 +8,16 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
 
 
+def pytest_addoption(parser):
+    parser.addoption('--interpreter', metavar='NAME', help='test on this interpreter only')
+
+
+def pytest_configure(config):
+    name = config.getoption('--interpreter')
+    if name:
+        harness.only(name)
+
+
 def pytest_report_header():
     found = harness.interpreters()
     return ['memheap: ' + harness.MEMHEAP,
@@ -58,11 +68,32 @@ def cores():
 @pytest.fixture(scope='session')
 def newest():
     """The newest interpreter as it is: for tests that don't depend on the version."""
-    return max(harness.interpreters(), key=lambda found: found.version)
+    here = [found for found in harness.interpreters() if not found.root]
+    return max(here, key=lambda found: (found.version, not found.environment))
 
 
 @pytest.fixture(scope='session')
 def newest_core(newest):
     core = harness.abort_core(newest)
+    yield core
+    core.close()
+
+
+@pytest.fixture(scope='session')
+def sleep_core(tmp_path_factory):
+    """The core of a process that is no Python."""
+    path = str(tmp_path_factory.mktemp('sleep') / 'core')
+    harness.dump(path, ['timeout', '-s', 'ABRT', '0.1', 'sleep', '60'])
+    return path
+
+
+@pytest.fixture(scope='session')
+def places_core(newest):
+    """The core of fixtures/programs/places.py; its .places are addresses by name."""
+    core = harness.make_core(newest, 'places')
+    core.places = {name: int(number) for name, number in
+                   (line.split('\t') for line in core.text('places.txt').splitlines())}
+    marker = core.places.pop('marker')
+    core.marker = marker.to_bytes(marker.bit_length() // 8 + 1, 'big').decode()
     yield core
     core.close()

@@ -40,11 +40,15 @@ class Interpreter:
     def __repr__(self):
         return self.name
 
-    def run(self, *arguments, **more):
+    def full_environment(self, more=()):
         environment = dict(os.environ, **self.environment)
         environment.pop('PYTHONPATH', None)
-        environment.update(more.pop('environment', {}))
-        return subprocess.Popen(self.command + list(arguments), env=environment, **more)
+        environment.update(more)
+        return environment
+
+    def run(self, *arguments, environment=(), **more):
+        return subprocess.Popen(self.command + list(arguments),
+                                env=self.full_environment(environment), **more)
 
 
 ASK = ('import sys, sysconfig, json;'
@@ -80,8 +84,10 @@ def strip_library(name, library):
     os.makedirs(directory, exist_ok=True)
     copy = os.path.join(directory, os.path.basename(library))
     if not os.path.exists(copy):
-        subprocess.run(['strip', '--strip-all', '-o', copy + '.new', library], check=True)
-        os.rename(copy + '.new', copy)
+        # other tests may be at it too
+        new = '%s.%d' % (copy, os.getpid())
+        subprocess.run(['strip', '--strip-all', '-o', new, library], check=True)
+        os.rename(new, copy)
     return directory
 
 
@@ -96,10 +102,11 @@ def hide_debug_files(name, program):
         at = content.find(BUILD_ID_NOTE)
         assert at > 0, program + ' has no build id'
         content[at + len(BUILD_ID_NOTE)] ^= 0xFF
-        with open(copy + '.new', 'wb') as file:
+        new = '%s.%d' % (copy, os.getpid())
+        with open(new, 'wb') as file:
             file.write(content)
-        os.chmod(copy + '.new', 0o755)
-        os.rename(copy + '.new', copy)
+        os.chmod(new, 0o755)
+        os.rename(new, copy)
     return copy
 
 
@@ -137,6 +144,11 @@ def roots():
                                   options=['--sysroot', root], root=root)
 
 
+def only(name):
+    """From now on there is only the interpreter called name."""
+    os.environ['MEMHEAP_TEST_ONLY'] = '^' + re.escape(name) + '$'
+
+
 @functools.lru_cache(maxsize=None)
 def interpreters():
     found, seen = [], set()
@@ -158,9 +170,10 @@ def allow_cores():
 def how_to_dump():
     """'kernel' where the kernel writes cores into the working directory, else 'gcore'."""
     with open('/proc/sys/kernel/core_pattern') as file:
-        pattern = file.read().strip()
+        pattern = os.environ.get('MEMHEAP_DUMP', file.read().strip())
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    return 'gcore' if pattern.startswith('|') or '/' in pattern or hard == 0 else 'kernel'
+    handled = pattern == 'gdb' or pattern.startswith('|') or '/' in pattern
+    return 'gcore' if handled or hard == 0 else 'kernel'
 
 
 class Core:
@@ -176,9 +189,9 @@ class Core:
     def __repr__(self):
         return '%s/%s' % (self.interpreter, self.program)
 
-    def memheap(self, *arguments, check=True):
+    def memheap(self, *arguments, check=True, **more):
         return memheap(arguments[0], self.path, *arguments[1:], *self.interpreter.options,
-                       check=check)
+                       check=check, **more)
 
     @functools.lru_cache(maxsize=None)
     def report(self, command='analyze', *arguments):
@@ -280,15 +293,19 @@ def make_core(interpreter, program, *arguments):
     return core
 
 
-def abort_core(interpreter, code='import os; os.abort()', *arguments, stop=None):
+def dump(path, command, **more):
+    """The core of a command that ends by a signal."""
+    subprocess.run([os.path.join(FIXTURES, 'dump'), path, *command], check=True, **more)
+
+
+def abort_core(interpreter, code='import os; os.abort()', *arguments):
     """A core of a one-line program, without truth."""
     os.makedirs(SCRATCH, exist_ok=True)
     directory = tempfile.mkdtemp(prefix=interpreter.name + '-', dir=SCRATCH)
-    process = interpreter.run(*arguments, '-c', code, cwd=directory, preexec_fn=allow_cores,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process.wait()
-    find_core(directory)
-    return Core(interpreter, 'abort', directory, None)
+    core = Core(interpreter, 'abort', directory, None)
+    dump(core.path, [*interpreter.command, *arguments, '-c', code],
+         env=interpreter.full_environment())
+    return core
 
 
 class Result:
@@ -308,3 +325,7 @@ def memheap(*arguments, check=True, text=True, **more):
     if check:
         assert result.code == 0, (arguments, result.code, result.stderr)
     return result
+
+
+if __name__ == '__main__':
+    print(*interpreters(), sep='\n')

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""clang's static analyzer has nothing to say, but for what is known to be wrong."""
+import concurrent.futures
+import json
+import os
+import re
+import shlex
+import subprocess
+
+import source
+
+# It does not see that _cleanup_ frees.
+DISABLED = ['unix.Malloc']
+# Where it is wrong, and why.
+WRONG = {
+    ('lib/target/elf_core.c', 'core.uninitialized.Assign'):
+        'takes it that an error that was made may be NULL',
+    ('lib/modules/modules.c', 'core.NullDereference'):
+        'takes it that a list may hold modules without having items',
+}
+
+
+def analyze(command):
+    arguments = shlex.split(command['command'])
+    kept = [one for one in arguments[1:] if one.startswith(('-I', '-D', '-std='))]
+    for checker in DISABLED:
+        kept += ['-Xclang', '-analyzer-disable-checker=' + checker]
+    result = subprocess.run(['clang', '--analyze', '--analyzer-output', 'text', *kept,
+                             command['file']],
+                            cwd=command['directory'], capture_output=True, text=True, check=False)
+    found = re.findall(r'^(\S+?):\d+:\d+: (?:warning|error|fatal error): (.*)$', result.stderr,
+                       re.M)
+    for path, message in found:
+        path = os.path.relpath(os.path.join(command['directory'], path), source.ROOT)
+        checker = re.search(r'\[([\w.]+)\]$', message)
+        if (path, checker and checker.group(1)) not in WRONG:
+            yield '%s: %s\n%s' % (path, message, result.stderr)
+    if result.returncode and not found:
+        yield result.stderr
+
+
+source.need('clang')
+with open(os.path.join(source.BUILD, 'compile_commands.json'), encoding='utf-8') as file:
+    commands = [one for one in json.load(file) if one['file'].endswith('.c')]
+with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    problems = [problem for found in pool.map(lambda one: list(analyze(one)), commands)
+                for problem in found]
+source.end(problems, len(commands))

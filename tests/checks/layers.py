@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Data flows in one direction, so do includes: a folder knows only those before it."""
+import os
+import re
+
+import source
+
+ORDER = ['base', 'target', 'modules', 'layout', 'malloc', 'cpython', 'analysis']
+PUBLIC = ['memheap.h']      # all that formats and cmd may see of lib
+# includes every stage, and belongs to whoever comes after them
+SNAPSHOT = 'lib/snapshot.h'
+
+
+def rank(path):
+    """Where a file of lib stands; its top files see all, but only analysis sees the snapshot."""
+    parts = path.split('/')
+    if path == 'lib/memheap.h':
+        return -1
+    if path == SNAPSHOT:
+        return ORDER.index('cpython') + 0.5
+    return ORDER.index(parts[1]) if len(parts) > 2 else len(ORDER)
+
+
+problems, checked = [], 0
+for path in source.files('.c', '.h', '.def', folders=['lib']):
+    for name in re.findall(r'^#include "([^"]+)"', source.text(path), re.M):
+        target = os.path.normpath(os.path.join(os.path.dirname(path), name))
+        if not target.startswith('lib/'):
+            problems.append('%s: includes %s, outside of lib' % (path, target))
+        elif rank(target) > rank(path):
+            problems.append('%s: includes %s, which comes after it' % (path, target))
+        checked += 1
+    # lib talks to the outside by what it returns
+    if re.search(r'\bf?printf\((stdout|stderr|")', source.text(path)):
+        problems.append('%s: prints' % path)
+for folder, allowed in (('formats', PUBLIC), ('cmd', PUBLIC + ['formats.h'])):
+    own = {os.path.basename(path) for path in source.files('.h', folders=[folder])}
+    for path in source.files('.c', '.h', folders=[folder]):
+        for name in re.findall(r'^#include ["<]([^">]+)[">]', source.text(path), re.M):
+            library = {os.path.basename(one) for one in source.files('.h', folders=['lib', 'formats'])}
+            if name in allowed or name in own or os.path.basename(name) not in library:
+                continue
+            problems.append('%s: includes %s; of the library it may only see memheap.h' %
+                            (path, name))
+            checked += 1
+source.end(problems, checked)

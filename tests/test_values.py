@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""Values of the process are in no output unless --values is given."""
+import functools
+import struct
+
+import pytest
+
+import commands
+
+
+def hex_word(data):
+    return '%#x' % int.from_bytes(data, 'little')
+
+
+def traces(marker):
+    """How the marker could show: as text, as hex bytes, as words of memory, as numbers."""
+    for i in range(len(marker) - 5):
+        yield marker[i:i + 6]
+        yield marker[i:i + 6].lower()
+    for encoding in ('ascii', 'utf-16-le', 'utf-32-le'):
+        data = marker.encode(encoding)
+        for i in range(len(data) - 7):
+            yield hex_word(data[i:i + 8])
+            yield data[i:i + 8].hex(' ')
+            yield data[i:i + 8].hex()
+    number = int.from_bytes(marker.encode()[:20], 'little')
+    yield str(number)
+    digits = [number >> 30 * i & (1 << 30) - 1 for i in range(6)]
+    for first, second in zip(digits, digits[1:]):
+        yield hex_word(struct.pack('<II', first, second))
+    yield repr(struct.unpack('<d', marker.encode()[:8])[0])
+
+
+@functools.lru_cache(maxsize=None)
+def all_traces(marker):
+    return sorted(set(traces(marker)))
+
+
+def shown(core, output):
+    return [trace for trace in all_traces(core.marker) if trace in output]
+
+
+def every_output(core, *more):
+    """(what was asked, output) of every command in every format."""
+    for command in commands.REPORTS:
+        for how in commands.FORMATS:
+            if command == 'object':
+                continue
+            if more and command != 'objects':
+                continue
+            arguments = [command, '--format', how, '--limit', '0', *more]
+            yield arguments, core.memheap(*arguments).stdout
+
+
+def test_traces_are_recognised(places_core):
+    """In what the program itself would show."""
+    marker = places_core.marker
+    assert shown(places_core, 'password: %s!' % marker[3:])
+    assert shown(places_core, marker.encode().hex(' '))
+    assert shown(places_core, hex_word(marker.encode('utf-32-le')[8:16]))
+    assert not shown(places_core, 'nothing to see')
+
+
+def test_no_report_shows_values(places_core):
+    for arguments, output in every_output(places_core):
+        assert len(output) > 100
+        assert not shown(places_core, output), arguments
+
+
+def test_objects_shows_values_when_asked(places_core):
+    for arguments, output in every_output(places_core, '--values'):
+        assert places_core.marker + '!' in output, arguments
+
+
+# Whose fixed part holds the value itself, which object takes for harmless so far.
+IN_FIXED_PART = {'real', 'complex', 'data'}
+
+
+def shown_by_object(core, name, *more):
+    return [how for how in ('table', 'json', 'csv') if
+            shown(core, core.memheap('object', hex(core.places[name]), '--format', how,
+                                     *more).stdout)]
+
+
+def test_object_shows_no_values(places_core):
+    names = [name for name in places_core.places if not name.startswith('freed')]
+    assert len(names) > 20
+    wrong = {name for name in names if shown_by_object(places_core, name)}
+    assert wrong <= IN_FIXED_PART
+
+
+def test_what_is_left_behind_is_not_shown(places_core):
+    names = [name for name in places_core.places if name.startswith('freed')]
+    assert len(names) >= 20
+    assert not [name for name in names if shown_by_object(places_core, name)]
+    # and it is there
+    assert any(shown_by_object(places_core, name, '--values') for name in names)
+
+
+@pytest.mark.parametrize('name', ['ascii', 'latin', 'bytes', 'buffer of bytearray', 'long', 'used',
+                                  'password'])
+def test_object_shows_values_when_asked(name, places_core):
+    for how in ('table', 'json'):
+        output = places_core.memheap('object', hex(places_core.places[name]), '--values',
+                                     '--format', how).stdout
+        # as bytes and as words; rows of the hex dump break the text
+        assert len(shown(places_core, output)) > 10
+
+
+def test_diagnostics_show_no_values(places_core):
+    """Nor does what is said on standard error."""
+    result = places_core.memheap('object', '0x10', check=False)
+    assert result.code != 0 and not shown(places_core, result.stdout + result.stderr)
