@@ -6,6 +6,10 @@
 #include "../base/vaddr.h"
 #include "../base/vector.h"
 
+/* No process has memory behind this address: the kernel's own ends there, but for a page of calls
+ * (x86-64, Documentation/arch/x86/x86_64/mm.rst). */
+#define PROCESS_ADDRESS_MAX 0xffffffffff700000ULL
+
 /* One NT_PRSTATUS: a thread and where it stood. */
 struct process_thread {
 	uint32_t tid;
