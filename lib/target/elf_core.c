@@ -18,25 +18,33 @@ static void cleanup_elf(Elf **elf)
 
 static struct memheap_error *bad_core(const struct target *target, const char *what)
 {
-	return error_create(MEMHEAP_FAILED, "cannot read %s: %s", target->path, what);
+	return error_hint(error_create(MEMHEAP_FAILED, "cannot read %s: %s", target->path, what),
+			  "give the core that the kernel or gcore wrote");
+}
+
+static struct memheap_error *cut_off(const struct target *target, const char *where)
+{
+	return error_hint(error_create(MEMHEAP_FAILED, "cannot read %s: it is cut off %s",
+				       target->path, where),
+			  "raise the limit on cores (ulimit -c unlimited) and free the disk");
 }
 
 static struct memheap_error *check_header(const struct target *target, Elf *elf, GElf_Ehdr *header)
 {
+	if (target->file_size < sizeof(Elf64_Ehdr) &&
+	    !memcmp(target->file, ELFMAG, MIN(target->file_size, (uint64_t)SELFMAG)))
+		return cut_off(target, "inside its header");
 	if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, header))
 		return bad_core(target, "it is not an ELF core file");
-	if (header->e_type != ET_CORE) {
-		const char *what =
-			header->e_type == ET_REL ? "an object file" : "a program or library";
-		return error_hint(error_create(MEMHEAP_FAILED,
-					       "cannot read %s: it is %s, not a core", target->path,
-					       what),
-				  "give the core that the kernel or gcore wrote");
-	}
 	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "cannot read %s: only 64-bit little-endian cores are known",
-				    target->path);
+		return error_hint(error_create(MEMHEAP_NOT_PYTHON,
+					       "cannot read %s: it is of another kind of machine",
+					       target->path),
+				  "only 64-bit little-endian cores are known");
+	if (header->e_type != ET_CORE)
+		return bad_core(target, header->e_type == ET_REL
+						? "it is an object file, not a core"
+						: "it is a program or library, not a core");
 	return NULL;
 }
 
@@ -130,7 +138,7 @@ static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 	struct segment segment = { .permissions = (uint8_t)header->p_flags };
 
 	(void)elf;
-	if (!range_holds(0, PROCESS_ADDRESS_MAX, header->p_vaddr, memory)) {
+	if (!process_can_map(header->p_vaddr, memory)) {
 		gap_add(&target->gaps, GAP_SEGMENT_IMPOSSIBLE, header->p_vaddr, 0);
 		return true;
 	}
@@ -235,7 +243,7 @@ struct memheap_error *elf_core_load(struct target *target)
 		return error;
 	process->machine = header.e_machine;
 	if (elf_getphdrnum(elf, &count) || !count)
-		return bad_core(target, "it is cut off before its program headers");
+		return cut_off(target, "before its program headers");
 
 	if (!each_header(target, elf, count, PT_NOTE, add_notes))
 		return &error_no_memory;
@@ -245,6 +253,10 @@ struct memheap_error *elf_core_load(struct target *target)
 	if (!each_header(target, elf, count, PT_LOAD, add_load) ||
 	    !image_build(&target->image, &target->gaps) || !apply_mappings(target))
 		return &error_no_memory;
+	if (!target->image.segments.count &&
+	    !range_holds(0, target->file_size, header.e_phoff,
+			 (uint64_t)header.e_phnum * header.e_phentsize))
+		return cut_off(target, "inside its program headers");
 	if (!target->image.segments.count)
 		return bad_core(target, "it holds no memory (no PT_LOAD program header)");
 	return NULL;

@@ -147,7 +147,7 @@ static bool add_mappings(struct process *process, const uint8_t *bytes, size_t s
 			return true;
 		names += length + 1;
 		if (load_u64(entry) >= load_u64(entry + 8) ||
-		    load_u64(entry + 8) > PROCESS_ADDRESS_MAX)
+		    !process_can_map(load_u64(entry), load_u64(entry + 8) - load_u64(entry)))
 			continue;
 		mapping = vector_push(&process->mappings);
 		if (!mapping)
