@@ -268,9 +268,11 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	if (error)
 		return error;
 	if (!read_interpreters(python))
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "the runtime of %s holds no interpreter (was it initialised?)",
-				    python->module->path);
+		return error_create(
+			MEMHEAP_NOT_PYTHON,
+			"the runtime of %s holds no interpreter: it is not initialised yet, or "
+			"shut down already",
+			python->module->path);
 	hex = read_hexversion(python);
 	python->version = hex ? hex : version->hex;
 	version_format(python->version, python->version_text);
