@@ -113,7 +113,7 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	if (!error && !stacks_find(&s->stacks, &s->target.image, &s->target.process))
 		error = &error_no_memory;
 	if (!error)
-		error = explain(&s->target, load_python(s, &search, options->layout));
+		error = load_python(s, &search, options->layout);
 	if (!error && last >= MEMHEAP_OBJECTS)
 		error = blocks_build(&s->blocks, &s->python, &s->modules, &s->stacks, &s->parallel);
 	if (!error && last >= MEMHEAP_OBJECTS)
@@ -136,7 +136,7 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 	s->target.fd = -1;
 	s->parallel.workers = options->threads ? options->threads : parallel_processors();
 	s->parallel.progress = options->progress;
-	error = build(s, path, options, last);
+	error = explain(&s->target, build(s, path, options, last));
 	if (error) {
 		memheap_snapshot_destroy(s);
 		return error;
