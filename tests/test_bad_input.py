@@ -8,7 +8,7 @@ import pytest
 import bad_input
 
 NT_PRSTATUS, NT_AUXV, NT_FILE = 1, 6, 0x46494c45
-LARGE = (1 << 31, 1 << 32, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 8, (1 << 64) - 1)
+LARGE = (1 << 31, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 8)
 
 
 @pytest.fixture(scope='module', params=['3.13', '3.8'])
@@ -34,12 +34,12 @@ def test_the_small_core_is_sound(small):
 def cuts(small):
     """Where to cut: in each header, in notes, around each segment's borders, and anywhere."""
     size, chance = len(small.content), random.Random(1)
-    yield from range(0, 64, 7)
-    for header, _, offset, _, filled in small.headers:
+    yield from range(0, 64, 9)
+    for header, _, offset, _, filled in small.headers[:2] + chance.sample(small.headers[2:], 5):
         yield from (header, header + 30, offset - 1, offset, offset + 1, offset + filled - 1)
     for offset in small.notes.values():
         yield from (offset, offset + 5, offset + 12, offset + 21)
-    yield from (chance.randrange(size) for _ in range(40))
+    yield from (chance.randrange(size) for _ in range(20))
     yield size - 1
 
 
@@ -59,7 +59,7 @@ def test_truncated(small, command):
 def test_random_words(small):
     """Words of memory that are another word, a small or a huge number, or one bit off."""
     chance, places = random.Random(2), small.words()
-    for _ in range(150):
+    for _ in range(120):
         patches = {}
         for _ in range(chance.choice((1, 4, 32, 256))):
             old = small.u64(chance.choice(places))
@@ -72,7 +72,7 @@ def test_random_words(small):
 def test_random_headers(small):
     end = small.headers[0][2] + small.headers[0][4]     # of the notes, which come first
     chance = random.Random(3)
-    for _ in range(150):
+    for _ in range(80):
         patches = {chance.randrange(end): bytes([chance.getrandbits(8)])
                    for _ in range(chance.choice((1, 3, 12)))}
         small.analyze(patches)
@@ -115,11 +115,11 @@ def test_absurd_sizes(small, objects):
         rows = [row for row in objects if row['type'] == kind and row['refcount'] < 1 << 30 and
                 small.offset(int(row['address'], 16))]
         assert rows, kind
-        for field in (16, 24, 32):
+        for field in (16, 24):
             at = small.offset(int(chance.choice(rows)['address'], 16)) + field
             for value in LARGE:
                 small.analyze({at: word(value)})
-    for row in chance.sample([row for row in objects if row['type'] == 'dict'], 8):
+    for row in chance.sample([row for row in objects if row['type'] == 'dict'], 4):
         at = small.offset(int(row['address'], 16))
         keys = [small.offset(small.u64(at + field)) for field in (16, 24, 32, 40)]
         for offset in filter(None, keys):
@@ -202,7 +202,7 @@ def test_lists_of_threads_and_interpreters_with_loops(small):
 def test_types_with_loops(small, objects):
     """tp_base, tp_mro, tp_dict and the type of types lead back to themselves."""
     types = [int(row['address'], 16) for row in objects if row['type'] in ('type', 'abc.ABCMeta')]
-    for at in random.Random(6).sample(types, 10):
+    for at in random.Random(6).sample(types, 5):
         for field in [0, 8, *range(192, 408, 8)]:
             if small.offset(at + field) is not None:
                 small.analyze({small.offset(at + field): word(at)})
