@@ -25,6 +25,11 @@ def is_sanitized():
 SANITIZED = is_sanitized()
 
 
+def some(items):
+    """All of the items; with a sanitizer, which takes ten times as long, every fourth."""
+    return list(items)[::4 if SANITIZED else 1]
+
+
 def limit():
     if not SANITIZED:
         resource.setrlimit(resource.RLIMIT_AS, (BYTES_MAX, BYTES_MAX))
