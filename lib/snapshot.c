@@ -2,6 +2,7 @@
 /* The pipeline: read this first. Each stage fills one struct; afterwards everybody sees it const.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "snapshot.h"
@@ -69,6 +70,31 @@ static struct memheap_error *load_python(struct memheap_snapshot *s,
 	return NULL;
 }
 
+/* Errors of this stage speak of a part: names the core, and what can be done. */
+static struct memheap_error *explain(const struct target *target, struct memheap_error *error)
+{
+	struct memheap_error *named = error;
+
+	if (!error || error->status != MEMHEAP_NOT_PYTHON)
+		return error;
+	if (!strstr(error->message, target->path)) {
+		named = error_create(error->status, "cannot decode %s: %s", target->path,
+				     error->message);
+		if (error->hint)
+			named = error_hint(named, "%s", error->hint);
+		memheap_error_destroy(error);
+	}
+	if (target->gaps.kinds[GAP_CORE_TRUNCATED].count)
+		return error_hint(named,
+				  "the core is truncated, %llu of %llu bytes are missing: raise "
+				  "the limit (ulimit -c unlimited) and free the disk",
+				  (unsigned long long)(target->expected_size - target->file_size),
+				  (unsigned long long)target->expected_size);
+	return named->hint ? named
+			   : error_hint(named, "memheap info %s shows what is known of it",
+					target->path);
+}
+
 static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 				   const struct memheap_options *options, enum memheap_stage last)
 {
@@ -110,7 +136,7 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 	s->target.fd = -1;
 	s->parallel.workers = options->threads ? options->threads : parallel_processors();
 	s->parallel.progress = options->progress;
-	error = build(s, path, options, last);
+	error = explain(&s->target, build(s, path, options, last));
 	if (error) {
 		memheap_snapshot_destroy(s);
 		return error;

@@ -197,29 +197,30 @@ static void sum_heap(struct malloc_sums *sums, const struct malloc_map *malloc,
 	sums->overhead += readable - MIN(readable, usable + heap->damaged);
 }
 
-/* The readable bytes of each arena and heap: areas know what is missing. */
+/* The readable bytes of each arena and heap: areas know what is missing. One may be cut into
+ * several areas by the borders of segments. */
 static void sum_allocators(struct builder *builder, const struct areas *areas,
 			   struct pymalloc_sums *pymalloc, struct malloc_sums *malloc)
 {
 	const struct block_map *map = &builder->s->blocks;
+	size_t arenas = map->pymalloc.arenas.count, heaps = map->malloc.heaps.count;
 
-	for (size_t i = 0; i < areas->list.count;) {
-		const struct area *area = &areas->list.items[i];
-		uint64_t readable = 0;
-
-		/* an arena or heap may be cut into several areas by the borders of segments */
-		do {
-			readable += areas->list.items[i].end - areas->list.items[i].start;
-			i++;
-		} while (i < areas->list.count && areas->list.items[i].kind == area->kind &&
-			 areas->list.items[i].index == area->index && area->kind <= AREA_MMAPPED);
-		if (area->kind == AREA_ARENA)
-			sum_arena(pymalloc, builder->s, &map->pymalloc.arenas.items[area->index],
-				  readable);
-		else if (area->kind <= AREA_MMAPPED)
-			sum_heap(malloc, &map->malloc, &map->malloc.heaps.items[area->index],
-				 readable);
+	_cleanup_free_ uint64_t *readable = calloc(arenas + heaps + 1, sizeof(*readable));
+	if (!readable) {
+		builder->failed = true;
+		return;
 	}
+	for (size_t i = 0; i < areas->list.count; i++) {
+		const struct area *area = &areas->list.items[i];
+
+		if (area->kind <= AREA_MMAPPED)
+			readable[(area->kind == AREA_ARENA ? 0 : arenas) + area->index] +=
+				area->end - area->start;
+	}
+	for (size_t i = 0; i < arenas; i++)
+		sum_arena(pymalloc, builder->s, &map->pymalloc.arenas.items[i], readable[i]);
+	for (size_t i = 0; i < heaps; i++)
+		sum_heap(malloc, &map->malloc, &map->malloc.heaps.items[i], readable[arenas + i]);
 }
 
 /* Used blocks that nobody knows, by size class. */

@@ -82,27 +82,6 @@ static bool add_allocators(struct areas *areas, const struct memheap_snapshot *s
 	return true;
 }
 
-static bool add_stacks(struct areas *areas, const struct memheap_snapshot *s)
-{
-	const struct process *process = &s->target.process;
-
-	for (size_t i = 0; i < s->python.frame_stacks.count; i++) {
-		const struct frame_stack *stack = &s->python.frame_stacks.items[i];
-
-		if (!add_owned(areas, stack->start, stack->end, AREA_FRAME_STACK, i))
-			return false;
-	}
-	for (size_t i = 0; i < s->stacks.list.count; i++) {
-		const struct stack *stack = &s->stacks.list.items[i];
-		bool is_main = process->threads.items[stack->thread].tid == process->pid;
-
-		if (!add_owned(areas, stack->start, stack->end,
-			       is_main ? AREA_MAIN_STACK : AREA_THREAD_STACK, i))
-			return false;
-	}
-	return true;
-}
-
 /* By start; of two that begin at the same place the one with the lower kind comes first. */
 static int compare_areas(const void *a, const void *b)
 {
@@ -111,6 +90,70 @@ static int compare_areas(const void *a, const void *b)
 	if (left->start != right->start)
 		return left->start < right->start ? -1 : 1;
 	return left->kind < right->kind ? -1 : left->kind > right->kind;
+}
+
+static void sort_areas(struct areas *areas)
+{
+	if (areas->list.count)
+		qsort(areas->list.items, areas->list.count, sizeof(*areas->list.items),
+		      compare_areas);
+}
+
+/* Adds what the first `count` areas, which are sorted, leave of [start, end). */
+static bool add_unowned(struct areas *areas, size_t count, vaddr start, vaddr end,
+			enum area_kind kind, size_t index)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (areas->list.items[middle].end <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; start < end; low++) {
+		vaddr next = low < count ? MAX(start, areas->list.items[low].start) : end;
+
+		if (next > start && !add_owned(areas, start, MIN(next, end), kind, index))
+			return false;
+		start = low < count ? MAX(start, areas->list.items[low].end) : end;
+	}
+	return true;
+}
+
+static bool add_frame_stacks(struct areas *areas, const struct memheap_snapshot *s)
+{
+	size_t count = areas->list.count;
+
+	sort_areas(areas);
+	for (size_t i = 0; i < s->python.frame_stacks.count; i++) {
+		const struct frame_stack *stack = &s->python.frame_stacks.items[i];
+
+		if (!add_unowned(areas, count, stack->start, stack->end, AREA_FRAME_STACK, i))
+			return false;
+	}
+	return true;
+}
+
+/* A thread may stand on memory that it got from an allocator (sigaltstack(), greenlets): its stack
+ * then seems to reach over all of the segment. */
+static bool add_stacks(struct areas *areas, const struct memheap_snapshot *s)
+{
+	const struct process *process = &s->target.process;
+	size_t count = areas->list.count;
+
+	sort_areas(areas);
+	for (size_t i = 0; i < s->stacks.list.count; i++) {
+		const struct stack *stack = &s->stacks.list.items[i];
+		bool is_main = process->threads.items[stack->thread].tid == process->pid;
+
+		if (!add_unowned(areas, count, stack->start, stack->end,
+				 is_main ? AREA_MAIN_STACK : AREA_THREAD_STACK, i))
+			return false;
+	}
+	return true;
 }
 
 /* Adds [start, end) of `segment` as `kind`; missing bytes are missing whoever owned them. */
@@ -162,11 +205,11 @@ static bool cut_segment(struct areas *cut, const struct areas *owned, size_t *ne
 bool areas_find(struct areas *areas, const struct memheap_snapshot *s)
 {
 	struct areas owned = { 0 };
-	bool done = add_allocators(&owned, s) && add_stacks(&owned, s);
+	bool done =
+		add_allocators(&owned, s) && add_frame_stacks(&owned, s) && add_stacks(&owned, s);
 	size_t next = 0;
 
-	if (done && owned.list.count)
-		qsort(owned.list.items, owned.list.count, sizeof(*owned.list.items), compare_areas);
+	sort_areas(&owned);
 	for (size_t i = 0; done && i < s->target.image.segments.count; i++)
 		done = cut_segment(areas, &owned, &next, s, &s->target.image.segments.items[i]);
 	areas_deinit(&owned);

@@ -13,6 +13,7 @@
 static void cleanup_taken(struct malloc_taken *taken)
 {
 	free(taken->ranges.items);
+	free(taken->stacks.items);
 }
 
 static int compare_ranges(const void *a, const void *b)
@@ -31,6 +32,23 @@ static bool take_range(struct malloc_taken *taken, vaddr start, vaddr end)
 	return range;
 }
 
+/* Sorts the ranges, and joins those that overlap. */
+static void join_ranges(struct malloc_taken *taken)
+{
+	struct malloc_range *items = taken->ranges.items;
+	size_t kept = 0;
+
+	if (taken->ranges.count)
+		qsort(items, taken->ranges.count, sizeof(*items), compare_ranges);
+	for (size_t i = 0; i < taken->ranges.count; i++) {
+		if (kept && items[i].start < items[kept - 1].end)
+			items[kept - 1].end = MAX(items[kept - 1].end, items[i].end);
+		else
+			items[kept++] = items[i];
+	}
+	taken->ranges.count = kept;
+}
+
 /* What malloc can't own: pymalloc's arenas, stacks, stacks of Python frames. */
 static bool collect_taken(struct malloc_taken *taken, const struct block_map *map,
 			  const struct python *python, const struct stacks *stacks)
@@ -44,17 +62,19 @@ static bool collect_taken(struct malloc_taken *taken, const struct block_map *ma
 			return false;
 	}
 	for (size_t i = 0; i < stacks->list.count; i++) {
-		if (!take_range(taken, stacks->list.items[i].start, stacks->list.items[i].end))
+		struct malloc_range *range = vector_push(&taken->stacks);
+
+		if (!range)
 			return false;
+		*range = (struct malloc_range){ stacks->list.items[i].start,
+						stacks->list.items[i].end };
 	}
 	for (size_t i = 0; i < python->frame_stacks.count; i++) {
 		if (!take_range(taken, python->frame_stacks.items[i].start,
 				python->frame_stacks.items[i].end))
 			return false;
 	}
-	if (taken->ranges.count)
-		qsort(taken->ranges.items, taken->ranges.count, sizeof(*taken->ranges.items),
-		      compare_ranges);
+	join_ranges(taken);
 	return true;
 }
 

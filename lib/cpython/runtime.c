@@ -8,15 +8,12 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
+#include "../base/id_map.h"
 #include "runtime.h"
 #include "values.h"
 #include "version.h"
 
-#define INTERPRETERS_MAX      10000
-#define THREADS_MAX           1000000
-#define STACK_CHUNKS_MAX      1000000
-#define PAGE_BYTES            4096
-#define STACK_CHUNK_BYTES_MAX (1ULL << 40)
+#define PAGE_BYTES 4096
 
 static vaddr read_pointer(const struct memory *memory, vaddr base, enum field_id id)
 {
@@ -25,8 +22,15 @@ static vaddr read_pointer(const struct memory *memory, vaddr base, enum field_id
 	return memory_field(memory, base, id, &value) ? value : 0;
 }
 
+/* Remembers an interpreter, thread or stack chunk; false when it was met before: lists with loops
+ * would never end. */
+static bool meet(struct id_map *met, vaddr at)
+{
+	return id_map_find(met, at) == ID_NONE && id_map_put(met, at, 0);
+}
+
 /* Reads the threads of one interpreter; false when its list is not one. */
-static bool read_threads(struct python *python, vaddr interp, uint32_t index)
+static bool read_threads(struct python *python, vaddr interp, uint32_t index, struct id_map *met)
 {
 	const struct memory *memory = &python->memory;
 	vaddr at = read_pointer(memory, interp, FIELD_INTERP_THREADS);
@@ -34,7 +38,7 @@ static bool read_threads(struct python *python, vaddr interp, uint32_t index)
 	for (size_t i = 0; at; i++) {
 		struct thread_state *thread;
 
-		if (i == THREADS_MAX || read_pointer(memory, at, FIELD_THREAD_INTERP) != interp) {
+		if (read_pointer(memory, at, FIELD_THREAD_INTERP) != interp || !meet(met, at)) {
 			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
 			return i > 0;
 		}
@@ -62,7 +66,7 @@ static vaddr find_gc(const struct python *python, vaddr interp)
 }
 
 /* Reads one interpreter; false when there is none at `at`. */
-static bool read_interpreter(struct python *python, vaddr at)
+static bool read_interpreter(struct python *python, vaddr at, struct id_map *met)
 {
 	const struct memory *memory = &python->memory;
 	uint32_t index = (uint32_t)python->interpreters.count;
@@ -70,7 +74,7 @@ static bool read_interpreter(struct python *python, vaddr at)
 	struct interpreter *interp;
 
 	if (!memory_field(memory, at, FIELD_INTERP_ID, &id) || (int64_t)id < 0 || id > UINT32_MAX ||
-	    !read_threads(python, at, index))
+	    !meet(met, at) || !read_threads(python, at, index, met))
 		return false;
 	interp = vector_push(&python->interpreters);
 	if (!interp)
@@ -96,13 +100,14 @@ static int compare_frame_stacks(const void *a, const void *b)
 }
 
 /* Follows the stack chunks of a thread from `at` down; false when out of memory. */
-static bool read_frame_stack(struct python *python, vaddr at)
+static bool read_frame_stack(struct python *python, vaddr at, struct id_map *met)
 {
-	for (size_t i = 0; at && i < STACK_CHUNKS_MAX; i++) {
+	while (at) {
 		vaddr size = read_pointer(&python->memory, at, FIELD_STACK_CHUNK_SIZE);
 		struct frame_stack *stack;
 
-		if (!size || size % PAGE_BYTES || at % PAGE_BYTES || size > STACK_CHUNK_BYTES_MAX) {
+		if (!size || size % PAGE_BYTES || at % PAGE_BYTES ||
+		    !image_maps(python->memory.image, at, size) || !meet(met, at)) {
 			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
 			return true;
 		}
@@ -115,20 +120,37 @@ static bool read_frame_stack(struct python *python, vaddr at)
 	return true;
 }
 
-static bool read_frame_stacks(struct python *python)
+/* Sorts them, and leaves out those that overlap another. */
+static void order_frame_stacks(struct python *python)
+{
+	struct frame_stack *items = python->frame_stacks.items;
+	size_t kept = 0;
+
+	if (python->frame_stacks.count)
+		qsort(items, python->frame_stacks.count, sizeof(*items), compare_frame_stacks);
+	for (size_t i = 0; i < python->frame_stacks.count; i++) {
+		if (kept && items[i].start < items[kept - 1].end)
+			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, items[i].start, 0);
+		else
+			items[kept++] = items[i];
+	}
+	python->frame_stacks.count = kept;
+}
+
+static bool read_frame_stacks(struct python *python, struct id_map *met)
 {
 	for (size_t i = 0; i < python->threads.count; i++) {
 		vaddr thread = python->threads.items[i].at;
 
-		if (!read_frame_stack(python, read_pointer(&python->memory, thread,
-							   FIELD_THREAD_STACK_CHUNK)) ||
-		    !read_frame_stack(python, read_pointer(&python->memory, thread,
-							   FIELD_THREAD_CACHED_CHUNK)))
+		if (!read_frame_stack(
+			    python, read_pointer(&python->memory, thread, FIELD_THREAD_STACK_CHUNK),
+			    met) ||
+		    !read_frame_stack(
+			    python,
+			    read_pointer(&python->memory, thread, FIELD_THREAD_CACHED_CHUNK), met))
 			return false;
 	}
-	if (python->frame_stacks.count)
-		qsort(python->frame_stacks.items, python->frame_stacks.count,
-		      sizeof(*python->frame_stacks.items), compare_frame_stacks);
+	order_frame_stacks(python);
 	return true;
 }
 
@@ -162,21 +184,28 @@ static void sort_interpreters(struct python *python)
 	}
 }
 
+static void cleanup_met(struct id_map *met)
+{
+	id_map_deinit(met);
+}
+
 /* Walks the interpreters of the runtime; false when this is no runtime that was initialised. */
 static bool read_interpreters(struct python *python)
 {
 	const struct memory *memory = &python->memory;
 	vaddr at = read_pointer(memory, python->runtime, FIELD_RUNTIME_INTERPRETERS);
 
+	_cleanup_(cleanup_met) struct id_map met = { 0 };
+
 	python->interpreters.count = python->threads.count = python->frame_stacks.count = 0;
-	for (size_t i = 0; at; i++) {
-		if (i == INTERPRETERS_MAX || !read_interpreter(python, at)) {
+	while (at) {
+		if (!read_interpreter(python, at, &met)) {
 			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
 			break;
 		}
 		at = read_pointer(memory, at, FIELD_INTERP_NEXT);
 	}
-	if (!python->interpreters.count || !read_frame_stacks(python))
+	if (!python->interpreters.count || !read_frame_stacks(python, &met))
 		return false;
 	sort_interpreters(python);
 	python->finalizing = read_pointer(memory, python->runtime, FIELD_RUNTIME_FINALIZING);
@@ -239,9 +268,11 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	if (error)
 		return error;
 	if (!read_interpreters(python))
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "the runtime of %s holds no interpreter (was it initialised?)",
-				    python->module->path);
+		return error_create(
+			MEMHEAP_NOT_PYTHON,
+			"the runtime of %s holds no interpreter: it is not initialised yet, or "
+			"shut down already",
+			python->module->path);
 	hex = read_hexversion(python);
 	python->version = hex ? hex : version->hex;
 	version_format(python->version, python->version_text);

@@ -76,21 +76,62 @@ bool debug_offsets_at(const struct image *image, vaddr at, uint32_t *version, bo
 	return true;
 }
 
+/* Whether all fields of the structure of size `id` lie inside of it. */
+static bool holds_its_fields(const struct layout *layout, enum field_id id)
+{
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		const struct field *field = &layout->fields[i];
+
+		if (field->source != FIELD_ABSENT && field_names[i].member &&
+		    !strcmp(field_names[i].structure, field_names[id].structure) &&
+		    !range_holds(0, layout->fields[id].offset, field->offset, field->size))
+			return false;
+	}
+	return true;
+}
+
+/* Takes back what was set in the structure of size `id`. */
+static void restore(struct layout *layout, const struct field *before, enum field_id id)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!strcmp(field_names[rows[i].field].structure, field_names[id].structure))
+			layout->fields[rows[i].field] = before[i];
+	}
+}
+
+/* Damaged offsets would lead out of the bytes that a structure's size was checked for. */
+static void drop_impossible(struct layout *layout, const struct field *before)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!field_names[rows[i].field].member && !holds_its_fields(layout, rows[i].field))
+			restore(layout, before, rows[i].field);
+	}
+	/* PyVarObject has no size of its own: ob_size stands behind the object's header */
+	if (layout->fields[FIELD_VAR_SIZE].offset != layout->fields[SIZE_OBJECT].offset)
+		restore(layout, before, FIELD_VAR_SIZE);
+}
+
 unsigned debug_offsets_apply(struct layout *layout, const struct image *image, vaddr runtime)
 {
 	const uint8_t *bytes = image_at(image, runtime, OFFSETS_BYTES);
+	struct field before[ARRAY_SIZE(rows)];
 	unsigned contradicted = 0;
 
 	for (size_t i = 0; bytes && i < ARRAY_SIZE(rows); i++) {
 		struct field *field = &layout->fields[rows[i].field];
 		uint64_t value = load_u64(bytes + rows[i].at);
 
+		before[i] = *field;
 		if (value > OFFSET_MAX)
 			continue;
-		contradicted += field->source != FIELD_ABSENT && field->offset != value;
 		field->offset = (uint32_t)value;
 		field->size = field->size ? field->size : sizeof(vaddr);
 		field->source = FROM_TARGET;
 	}
+	if (bytes)
+		drop_impossible(layout, before);
+	for (size_t i = 0; bytes && i < ARRAY_SIZE(rows); i++)
+		contradicted += before[i].source != FIELD_ABSENT &&
+				before[i].offset != layout->fields[rows[i].field].offset;
 	return contradicted;
 }

@@ -191,6 +191,7 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 				  enum memheap_layout_source source, struct notices *notices)
 {
 	const struct version_table *table = choose_table(target);
+	unsigned contradicted = 0;
 
 	*layout = (struct layout){ .version = target->version };
 	version_constants(target->version, layout->constants);
@@ -198,8 +199,13 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 		if (table)
 			apply_table(layout, table);
 		if (target->debug_offsets)
-			debug_offsets_apply(layout, target->image, target->runtime);
+			contradicted = debug_offsets_apply(layout, target->image, target->runtime);
 	}
+	if (contradicted)
+		notice_add(notices, NOTICE_LAYOUT_DIFFERS,
+			   "%u fields lie elsewhere than in CPython's own releases, say the "
+			   "target's own offsets",
+			   contradicted);
 	if (source != MEMHEAP_LAYOUT_TABLE) {
 		_cleanup_free_ struct field *fields = calloc(FIELD_COUNT, sizeof(*fields));
 

@@ -7,9 +7,10 @@
  */
 #include <stdlib.h>
 
+#include "../base/cleanup.h"
+#include "../base/id_map.h"
 #include "glibc.h"
 
-#define ARENAS_MAX      100000
 #define RESYNC_CHUNKS   16         /* that many in a row make sense */
 #define RESYNC_BYTES    (16 << 20) /* how far to look for them */
 #define HEAP_INFO_SIZES 5
@@ -71,7 +72,7 @@ static bool add_chunk(struct malloc_map *map, vaddr at, uint64_t size, enum chun
 /* The next address from which RESYNC_CHUNKS chunks in a row make sense, or the walk's end. */
 static vaddr resync(const struct walk *walk, vaddr damaged)
 {
-	vaddr limit = MIN(walk->end, damaged + RESYNC_BYTES);
+	vaddr limit = damaged + MIN(walk->end - damaged, (uint64_t)RESYNC_BYTES);
 
 	for (vaddr at = damaged + CHUNK_ALIGNMENT; at < limit; at += CHUNK_ALIGNMENT) {
 		vaddr next = at;
@@ -152,6 +153,21 @@ static bool add_heap(struct malloc_map *map, const struct image *image, vaddr st
 	return true;
 }
 
+/* Whether [start, end) overlaps a heap (they are not sorted yet), or memory that is not malloc's.
+ */
+static bool is_taken(const struct malloc_map *map, const struct malloc_taken *taken, vaddr start,
+		     vaddr end)
+{
+	const struct malloc_map none = { 0 };
+	const struct malloc_taken certain = { .ranges = taken->ranges };
+
+	for (size_t i = 0; i < map->heaps.count; i++) {
+		if (map->heaps.items[i].start < end && map->heaps.items[i].end > start)
+			return true;
+	}
+	return malloc_taken_from(&none, &certain, start, end) < end;
+}
+
 /* Whether a walk from `first` makes sense for its first chunks. */
 static bool starts_well(const struct image *image, vaddr first, vaddr end, vaddr top)
 {
@@ -178,7 +194,8 @@ static bool starts_well(const struct image *image, vaddr first, vaddr end, vaddr
  * from the system; where brk failed in between, at the start of the segment.
  */
 static bool add_main_heap(struct malloc_map *map, const struct image *image,
-			  const struct modules *modules, struct gaps *gaps)
+			  const struct modules *modules, const struct malloc_taken *taken,
+			  struct gaps *gaps)
 {
 	uint64_t top, size, system;
 	const struct segment *segment;
@@ -196,6 +213,10 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 	if (system > end || start < segment->start || !starts_well(image, start, end, top))
 		start = segment->start;
 	glibc_find_mmap_counters(map, image, modules, end - system);
+	if (is_taken(map, taken, start, end)) {
+		gap_add(gaps, GAP_HEAP_DAMAGED, start, end - start);
+		return true;
+	}
 	if (starts_well(image, start, end, top))
 		return add_heap(map, image, start, end, start, top, 0, gaps);
 	gap_add(gaps, GAP_HEAP_DAMAGED, start, end - start);
@@ -218,7 +239,7 @@ static vaddr first_chunk(const struct image *image, vaddr heap, vaddr arena, vad
 
 /* The heaps of one thread arena: that of its top chunk, and those before it. */
 static bool add_thread_heaps(struct malloc_map *map, const struct image *image, uint32_t index,
-			     struct gaps *gaps)
+			     const struct malloc_taken *taken, struct gaps *gaps)
 {
 	vaddr arena = map->arenas.items[index].at, heap, first;
 	uint64_t top, owner, size, previous;
@@ -226,16 +247,15 @@ static bool add_thread_heaps(struct malloc_map *map, const struct image *image, 
 	if (!image_u64(image, arena + ARENA_TOP, &top))
 		return true;
 	heap = round_down(top, HEAP_BYTES);
-	for (int i = 0; i < ARENAS_MAX && heap; i++) {
+	while (heap) {
 		if (!image_u64(image, heap + HEAP_INFO_ARENA, &owner) || owner != arena ||
 		    !image_u64(image, heap + HEAP_INFO_SIZE, &size) || size > HEAP_BYTES ||
 		    !image_u64(image, heap + HEAP_INFO_PREVIOUS, &previous) ||
+		    is_taken(map, taken, heap, heap + size) ||
 		    !(first = first_chunk(image, heap, arena, heap + size, top))) {
 			gap_add(gaps, GAP_HEAP_DAMAGED, heap, 0);
 			return true;
 		}
-		if (malloc_find_heap(map, heap))
-			return true;
 		if (!add_heap(map, image, heap, heap + size, first, top, index, gaps))
 			return false;
 		if (round_down(arena, HEAP_BYTES) == heap)
@@ -245,22 +265,28 @@ static bool add_thread_heaps(struct malloc_map *map, const struct image *image, 
 	return true;
 }
 
+static void cleanup_met(struct id_map *met)
+{
+	id_map_deinit(met);
+}
+
 /* The ring of arenas, from the main one back to it. */
 static bool find_arenas(struct malloc_map *map, const struct image *image, struct gaps *gaps)
 {
 	vaddr at = map->main_arena;
 
+	_cleanup_(cleanup_met) struct id_map met = { 0 };
 	do {
 		struct malloc_arena *arena;
 		uint64_t next, bytes;
 
-		if (map->arenas.count == ARENAS_MAX || !image_u64(image, at + ARENA_NEXT, &next) ||
+		if (id_map_find(&met, at) != ID_NONE || !image_u64(image, at + ARENA_NEXT, &next) ||
 		    !image_u64(image, at + ARENA_SYSTEM_BYTES, &bytes)) {
 			gap_add(gaps, GAP_HEAP_LIST_DAMAGED, at, 0);
 			return true;
 		}
 		arena = vector_push(&map->arenas);
-		if (!arena)
+		if (!arena || !id_map_put(&met, at, 0))
 			return false;
 		*arena = (struct malloc_arena){ at, bytes };
 		at = next;
@@ -306,10 +332,10 @@ struct memheap_error *malloc_load(struct malloc_map *map, const struct image *im
 {
 	if (!glibc_find_main_arena(map, image, modules))
 		return malloc_find_unwalked(map, image, taken, gaps) ? NULL : &error_no_memory;
-	if (!find_arenas(map, image, gaps) || !add_main_heap(map, image, modules, gaps))
+	if (!find_arenas(map, image, gaps) || !add_main_heap(map, image, modules, taken, gaps))
 		return &error_no_memory;
 	for (uint32_t i = 1; i < map->arenas.count; i++) {
-		if (!add_thread_heaps(map, image, i, gaps))
+		if (!add_thread_heaps(map, image, i, taken, gaps))
 			return &error_no_memory;
 	}
 	if (!order_heaps(map) || !glibc_find_mmapped(map, image, taken) || !order_heaps(map))
@@ -327,7 +353,7 @@ void malloc_unload(struct malloc_map *map)
 	*map = (struct malloc_map){ 0 };
 }
 
-const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at)
+const struct heap *malloc_heap_after(const struct malloc_map *map, vaddr at)
 {
 	const struct heap *heaps = map->heaps.items;
 	size_t low = 0, high = map->heaps.count;
@@ -340,7 +366,14 @@ const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at)
 		else
 			high = middle;
 	}
-	return low < map->heaps.count && heaps[low].start <= at ? &heaps[low] : NULL;
+	return low < map->heaps.count ? &heaps[low] : NULL;
+}
+
+const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at)
+{
+	const struct heap *heap = malloc_heap_after(map, at);
+
+	return heap && heap->start <= at ? heap : NULL;
 }
 
 size_t malloc_find_chunk(const struct malloc_map *map, const struct heap *heap, vaddr at)

@@ -56,6 +56,10 @@ bool glibc_find_mmapped(struct malloc_map *map, const struct image *image,
 /* The end of the taken range or heap that holds `at`, or 0. */
 vaddr malloc_taken_until(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at);
 
+/* Where the first taken range or heap behind `at` begins, or `end`. */
+vaddr malloc_taken_from(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at,
+			vaddr end);
+
 /* False when out of memory. */
 bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end);
 

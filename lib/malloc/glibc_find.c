@@ -56,11 +56,11 @@ static bool search_module(const struct image *image, const struct module *module
 {
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
-		vaddr end = segment->start + module_writable_size(module, segment);
+		uint64_t size = module_writable_size(module, segment);
 
-		for (vaddr at = segment->start; at + ARENA_SIZE <= end; at += 8) {
-			if (is_main_arena(image, at)) {
-				*ret = at;
+		for (uint64_t at = 0; at + ARENA_SIZE <= size; at += 8) {
+			if (is_main_arena(image, segment->start + at)) {
+				*ret = segment->start + at;
 				return true;
 			}
 		}

@@ -52,7 +52,8 @@ static bool search_run(struct malloc_map *map, const struct malloc_map *known,
 			at = round_up(until, PAGE_BYTES);
 			continue;
 		}
-		size = mmapped_size(run->bytes + (at - run->start), run->end - at);
+		size = mmapped_size(run->bytes + (at - run->start),
+				    malloc_taken_from(known, taken, at, run->end) - at);
 		if (size && !add_mmapped(map, at, size))
 			return false;
 		at += size ? size : PAGE_BYTES;

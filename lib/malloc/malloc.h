@@ -62,9 +62,10 @@ struct malloc_map {
 	VECTOR(struct malloc_range) unwalked;
 };
 
-/* Memory that is not malloc's, by start. */
+/* Memory that is not malloc's. */
 struct malloc_taken {
-	VECTOR(struct malloc_range) ranges;
+	VECTOR(struct malloc_range) ranges; /* for certain; by start, without overlaps */
+	VECTOR(struct malloc_range) stacks; /* probably; by start, without overlaps */
 };
 
 /* Walks malloc. A heap that can't be walked is a gap; no malloc at all leaves the map empty. */
@@ -76,6 +77,9 @@ void malloc_unload(struct malloc_map *map);
 
 /* The heap that holds `at`, or NULL. */
 const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at);
+
+/* The first heap that ends behind `at`, or NULL. */
+const struct heap *malloc_heap_after(const struct malloc_map *map, vaddr at);
 
 /* The chunk of `heap` whose usable bytes hold `at`: its index, or SIZE_MAX. */
 size_t malloc_find_chunk(const struct malloc_map *map, const struct heap *heap, vaddr at);

@@ -4,34 +4,50 @@
 
 #include "glibc.h"
 
-vaddr malloc_taken_until(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at)
+/* The first of `count` ranges that ends behind `at`, or NULL. */
+static const struct malloc_range *range_after(const struct malloc_range *ranges, size_t count,
+					      vaddr at)
 {
-	const struct heap *heap = malloc_find_heap(map, at);
-	size_t low = 0, high = taken->ranges.count;
+	size_t low = 0, high = count;
 
-	if (heap)
-		return heap->end;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (taken->ranges.items[middle].end <= at)
+		if (ranges[middle].end <= at)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < taken->ranges.count && taken->ranges.items[low].start <= at
-		       ? taken->ranges.items[low].end
-		       : 0;
+	return low < count ? &ranges[low] : NULL;
 }
 
-/* The first taken address from `at` on, or `end`. */
-static vaddr next_taken(const struct malloc_taken *taken, vaddr at, vaddr end)
+vaddr malloc_taken_until(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at)
 {
-	for (size_t i = 0; i < taken->ranges.count; i++) {
-		if (taken->ranges.items[i].start >= at)
-			return MIN(end, taken->ranges.items[i].start);
-	}
-	return end;
+	const struct heap *heap = malloc_find_heap(map, at);
+	const struct malloc_range *range =
+		range_after(taken->ranges.items, taken->ranges.count, at);
+
+	if (heap)
+		return heap->end;
+	if (!range || range->start > at)
+		range = range_after(taken->stacks.items, taken->stacks.count, at);
+	return range && range->start <= at ? range->end : 0;
+}
+
+vaddr malloc_taken_from(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at,
+			vaddr end)
+{
+	const struct malloc_range *range =
+		range_after(taken->ranges.items, taken->ranges.count, at);
+	const struct malloc_range *stack =
+		range_after(taken->stacks.items, taken->stacks.count, at);
+	const struct heap *heap = malloc_heap_after(map, at);
+
+	if (range)
+		end = MIN(end, range->start);
+	if (stack)
+		end = MIN(end, stack->start);
+	return heap ? MIN(end, heap->start) : end;
 }
 
 bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end)
@@ -56,7 +72,7 @@ bool malloc_find_unwalked(struct malloc_map *map, const struct image *image,
 			vaddr end = malloc_taken_until(map, taken, at);
 
 			if (!end) {
-				end = next_taken(taken, at, segment->end);
+				end = malloc_taken_from(map, taken, at, segment->end);
 				gap_add(gaps, GAP_MALLOC_UNKNOWN, at, end - at);
 				if (!malloc_add_unwalked(map, at, end))
 					return false;

@@ -92,7 +92,7 @@ static struct memheap_error *map_file(struct elf_file *file)
 	struct stat status;
 	void *bytes;
 
-	_cleanup_close_ int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(file->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &status))
 		return error_create_errno("cannot open %s", file->path);
 	if (!S_ISREG(status.st_mode) || !status.st_size)

@@ -18,25 +18,33 @@ static void cleanup_elf(Elf **elf)
 
 static struct memheap_error *bad_core(const struct target *target, const char *what)
 {
-	return error_create(MEMHEAP_FAILED, "cannot read %s: %s", target->path, what);
+	return error_hint(error_create(MEMHEAP_FAILED, "cannot read %s: %s", target->path, what),
+			  "give the core that the kernel or gcore wrote");
+}
+
+static struct memheap_error *cut_off(const struct target *target, const char *where)
+{
+	return error_hint(error_create(MEMHEAP_FAILED, "cannot read %s: it is cut off %s",
+				       target->path, where),
+			  "raise the limit on cores (ulimit -c unlimited) and free the disk");
 }
 
 static struct memheap_error *check_header(const struct target *target, Elf *elf, GElf_Ehdr *header)
 {
+	if (target->file_size < sizeof(Elf64_Ehdr) &&
+	    !memcmp(target->file, ELFMAG, MIN(target->file_size, (uint64_t)SELFMAG)))
+		return cut_off(target, "inside its header");
 	if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, header))
 		return bad_core(target, "it is not an ELF core file");
-	if (header->e_type != ET_CORE) {
-		const char *what =
-			header->e_type == ET_REL ? "an object file" : "a program or library";
-		return error_hint(error_create(MEMHEAP_FAILED,
-					       "cannot read %s: it is %s, not a core", target->path,
-					       what),
-				  "give the core that the kernel or gcore wrote");
-	}
 	if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "cannot read %s: only 64-bit little-endian cores are known",
-				    target->path);
+		return error_hint(error_create(MEMHEAP_NOT_PYTHON,
+					       "cannot read %s: it is of another kind of machine",
+					       target->path),
+				  "only 64-bit little-endian cores are known");
+	if (header->e_type != ET_CORE)
+		return bad_core(target, header->e_type == ET_REL
+						? "it is an object file, not a core"
+						: "it is a program or library, not a core");
 	return NULL;
 }
 
@@ -111,6 +119,18 @@ static bool add_segments(struct target *target, struct segment whole)
 	return true;
 }
 
+static bool add_segment(struct target *target, const struct segment *segment)
+{
+	struct segment *added;
+
+	if (segment->start >= segment->end)
+		return true;
+	added = vector_push(&target->image.segments);
+	if (added)
+		*added = *segment;
+	return added;
+}
+
 /* One PT_LOAD: the bytes in the file, those that the file should hold, those never dumped. */
 static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 {
@@ -118,8 +138,10 @@ static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 	struct segment segment = { .permissions = (uint8_t)header->p_flags };
 
 	(void)elf;
-	if (memory > UINT64_MAX - header->p_vaddr)
+	if (!process_can_map(header->p_vaddr, memory)) {
+		gap_add(&target->gaps, GAP_SEGMENT_IMPOSSIBLE, header->p_vaddr, 0);
 		return true;
+	}
 	present = header->p_offset < target->file_size
 			  ? MIN(dumped, target->file_size - header->p_offset)
 			  : 0;
@@ -127,7 +149,7 @@ static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 	segment.start = header->p_vaddr;
 	segment.end = header->p_vaddr + present;
 	segment.bytes = present ? target->file + header->p_offset : NULL;
-	if (!add_segments(target, segment))
+	if (!add_segment(target, &segment))
 		return false;
 
 	segment.bytes = NULL;
@@ -138,54 +160,52 @@ static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 	if (segment.end > segment.start)
 		gap_add(&target->gaps, GAP_CORE_TRUNCATED, segment.start,
 			segment.end - segment.start);
-	if (!add_segments(target, segment))
+	if (!add_segment(target, &segment))
 		return false;
 
 	segment.truncated = false;
 	segment.start = segment.end;
 	segment.end = header->p_vaddr + memory;
-	return add_segments(target, segment);
+	return add_segment(target, &segment);
 }
 
-/* Adds the parts of `mapping` that no segment covers; `covered` is sorted. */
-static bool add_uncovered(struct target *target, const struct image *covered,
-			  const struct process_mapping *mapping)
+/* Adds the parts of [at, end), mapped from files, that no segment covers; `covered` is sorted. */
+static bool add_uncovered(struct target *target, const struct image *covered, vaddr at, vaddr end)
 {
-	vaddr at = mapping->start;
-
-	while (at < mapping->end) {
+	while (at < end) {
 		const struct segment *next = image_segment_after(covered, at);
 		struct segment hole = {
 			.start = at,
-			.end = next ? MIN(next->start, mapping->end) : mapping->end,
+			.end = next ? MIN(next->start, end) : end,
 			.permissions = PF_R,
 			.origin = SEGMENT_MISSING,
 		};
 
 		if (hole.start < hole.end && !add_segments(target, hole))
 			return false;
-		at = next ? next->end : mapping->end;
+		at = next ? next->end : end;
 	}
 	return true;
 }
 
-/* Adds what NT_FILE knows and no program header covers. */
-static bool add_uncovered_mappings(struct target *target)
+/* Cuts the segments at the borders of mappings, and adds what NT_FILE knows and no program header
+ * covers. */
+static bool apply_mappings(struct target *target)
 {
+	const struct process_mapping *mappings = target->process.mappings.items;
 	struct image covered = target->image;
 	bool added = true;
+	vaddr done = 0;
 
 	target->image.segments.items = NULL;
 	target->image.segments.count = target->image.segments.capacity = 0;
-	for (size_t i = 0; added && i < target->process.mappings.count; i++)
-		added = add_uncovered(target, &covered, &target->process.mappings.items[i]);
-	for (size_t i = 0; added && i < covered.segments.count; i++) {
-		struct segment *segment = vector_push(&target->image.segments);
-
-		added = segment;
-		if (segment)
-			*segment = covered.segments.items[i];
+	for (size_t i = 0; added && i < target->process.mappings.count; i++) {
+		added = add_uncovered(target, &covered, MAX(done, mappings[i].start),
+				      mappings[i].end);
+		done = MAX(done, mappings[i].end);
 	}
+	for (size_t i = 0; added && i < covered.segments.count; i++)
+		added = add_segments(target, covered.segments.items[i]);
 	covered.runs.items = NULL;
 	image_deinit(&covered);
 	return added && image_build(&target->image, &target->gaps);
@@ -223,7 +243,7 @@ struct memheap_error *elf_core_load(struct target *target)
 		return error;
 	process->machine = header.e_machine;
 	if (elf_getphdrnum(elf, &count) || !count)
-		return bad_core(target, "it is cut off before its program headers");
+		return cut_off(target, "before its program headers");
 
 	if (!each_header(target, elf, count, PT_NOTE, add_notes))
 		return &error_no_memory;
@@ -231,8 +251,12 @@ struct memheap_error *elf_core_load(struct target *target)
 		qsort(process->mappings.items, process->mappings.count,
 		      sizeof(*process->mappings.items), compare_mappings);
 	if (!each_header(target, elf, count, PT_LOAD, add_load) ||
-	    !image_build(&target->image, &target->gaps) || !add_uncovered_mappings(target))
+	    !image_build(&target->image, &target->gaps) || !apply_mappings(target))
 		return &error_no_memory;
+	if (!target->image.segments.count &&
+	    !range_holds(0, target->file_size, header.e_phoff,
+			 (uint64_t)header.e_phnum * header.e_phentsize))
+		return cut_off(target, "inside its program headers");
 	if (!target->image.segments.count)
 		return bad_core(target, "it holds no memory (no PT_LOAD program header)");
 	return NULL;

@@ -116,6 +116,19 @@ const struct segment *image_segment(const struct image *image, vaddr at)
 	return segment && segment->start <= at ? segment : NULL;
 }
 
+bool image_maps(const struct image *image, vaddr at, uint64_t size)
+{
+	while (size) {
+		const struct segment *segment = image_segment(image, at);
+
+		if (!segment)
+			return false;
+		size -= MIN(size, segment->end - at);
+		at = segment->end;
+	}
+	return true;
+}
+
 const char *image_string(const struct image *image, vaddr at, size_t limit, size_t *length)
 {
 	uint64_t room;

@@ -93,6 +93,9 @@ const struct segment *image_segment(const struct image *image, vaddr at);
 /* The first segment that ends after `at`, or NULL. */
 const struct segment *image_segment_after(const struct image *image, vaddr at);
 
+/* Whether all of [at, at + size) was mapped, be the bytes missing or not. */
+bool image_maps(const struct image *image, vaddr at, uint64_t size);
+
 /* The NUL-terminated string at `at`, of at most `limit` bytes, or NULL. Its length goes to
  * `*length`. */
 const char *image_string(const struct image *image, vaddr at, size_t limit, size_t *length);

@@ -146,6 +146,9 @@ static bool add_mappings(struct process *process, const uint8_t *bytes, size_t s
 		if (length == size - names)
 			return true;
 		names += length + 1;
+		if (load_u64(entry) >= load_u64(entry + 8) ||
+		    !process_can_map(load_u64(entry), load_u64(entry + 8) - load_u64(entry)))
+			continue;
 		mapping = vector_push(&process->mappings);
 		if (!mapping)
 			return false;

@@ -6,6 +6,16 @@
 #include "../base/vaddr.h"
 #include "../base/vector.h"
 
+/*
+ * Whether a process can have memory at [at, at + size): of its own half of the addresses 57 bits at
+ * most, of the kernel's half a few pages (x86-64's vsyscall). Documentation/arch/x86/x86_64/mm.rst
+ */
+static inline bool process_can_map(vaddr at, uint64_t size)
+{
+	return range_holds(0, 1ULL << 57, at, size) ||
+	       (size <= 1 << 20 && range_holds(1ULL << 63, 0xffffffffff700000ULL, at, size));
+}
+
 /* One NT_PRSTATUS: a thread and where it stood. */
 struct process_thread {
 	uint32_t tid;

@@ -44,12 +44,14 @@ static struct memheap_error *map_file(struct target *target)
 	struct stat status;
 	void *file;
 
-	target->fd = open(target->path, O_RDONLY | O_CLOEXEC);
+	target->fd = open(target->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (target->fd < 0 || fstat(target->fd, &status))
 		return error_create_errno("cannot open %s", target->path);
 	if (!S_ISREG(status.st_mode))
-		return error_create(MEMHEAP_FAILED, "cannot read %s: it is not a regular file",
-				    target->path);
+		return error_hint(error_create(MEMHEAP_FAILED,
+					       "cannot read %s: it is not a regular file",
+					       target->path),
+				  "save the core to a file first");
 	if (!status.st_size)
 		return error_hint(
 			error_create(MEMHEAP_FAILED, "cannot read %s: it is empty", target->path),

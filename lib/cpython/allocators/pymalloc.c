@@ -227,6 +227,7 @@ void pymalloc_read_pool(struct pymalloc *pymalloc, const struct memory *memory,
 	struct pool *pool = &pymalloc->pools[arena->pools + index];
 	vaddr at = pymalloc_pool_at(pymalloc, arena, index);
 	uint64_t used, size_class, next, size, room = pymalloc->pool_bytes - pymalloc->header_bytes;
+	uint64_t carved;
 	const uint8_t *bytes;
 
 	if (at >= arena->next_pool)
@@ -247,16 +248,17 @@ void pymalloc_read_pool(struct pymalloc *pymalloc, const struct memory *memory,
 	size = pymalloc_block_bytes(pymalloc, (unsigned)size_class);
 	pool->size_class = (uint8_t)size_class;
 	pool->count = (uint16_t)(room / size);
-	pool->carved = pool->count;
+	carved = pool->count;
 	pool->used = (uint16_t)MIN(used, (uint64_t)pool->count);
 	/* nextoffset is that of the first block never handed out; maxnextoffset the last it may
 	 * have: past it, all were. 3.12 Objects/obmalloc.c, pymalloc_pool_extend() */
 	if (next < pymalloc->header_bytes + size || (next - pymalloc->header_bytes) % size)
 		pool->damaged = true;
 	else if (next <= field_load(layout, bytes, FIELD_POOL_MAX_NEXT_OFFSET))
-		pool->carved = (uint16_t)((next - pymalloc->header_bytes) / size);
-	if (used > pool->carved || pool->carved > pool->count)
+		carved = (next - pymalloc->header_bytes) / size;
+	if (used > carved || carved > pool->count)
 		pool->damaged = true;
+	pool->carved = pool->damaged ? pool->count : (uint16_t)carved;
 	if (pool->damaged)
 		gap_add(gaps, GAP_POOL_DAMAGED, at, pymalloc->pool_bytes);
 }
