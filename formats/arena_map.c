@@ -61,7 +61,7 @@ static void draw_legend(const struct style *style, FILE *out)
 static void draw_map(const struct memheap_report *report, const struct style *style, FILE *out)
 {
 	const struct memheap_table *arenas = memheap_report_table(report, "arenas");
-	const struct memheap_table_shape *shape = memheap_table_shape(arenas);
+	const struct memheap_table_shape *shape = memheap_table_shape_of(arenas);
 	struct map map = {
 		.style = style,
 		.out = out,

@@ -63,7 +63,7 @@ static bool write_row(void *closure, const struct memheap_cell *cells)
 static bool write_csv(const struct memheap_report *report, const struct style *style, FILE *out)
 {
 	const struct memheap_table *table = format_table(report, style);
-	struct writer writer = { memheap_table_shape(table), out };
+	struct writer writer = { memheap_table_shape_of(table), out };
 
 	for (size_t i = 0; i < writer.shape->column_count; i++)
 		fprintf(out, "%s%s", i ? "," : "", writer.shape->columns[i].key);

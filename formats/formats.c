@@ -22,5 +22,5 @@ const struct memheap_table *format_table(const struct memheap_report *report,
 					 const struct style *style)
 {
 	return memheap_report_table(
-		report, style->table ? style->table : memheap_report_shape(report)->main_table);
+		report, style->table ? style->table : memheap_report_shape_of(report)->main_table);
 }

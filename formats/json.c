@@ -136,7 +136,7 @@ static bool write_streamed_row(void *closure, const struct memheap_cell *cells)
 
 static bool write_rows(const struct memheap_table *table, struct writer *writer)
 {
-	writer->shape = memheap_table_shape(table);
+	writer->shape = memheap_table_shape_of(table);
 	return memheap_table_each(
 		table, memheap_table_is_streamed(table) ? write_streamed_row : write_row, writer);
 }
@@ -182,8 +182,8 @@ static bool keep_object(void *closure, const struct memheap_cell *cells)
 static bool write_record(const struct memheap_report *report, const struct memheap_table *table,
 			 FILE *out)
 {
-	const struct memheap_table_shape *const *shapes = memheap_report_shape(report)->tables;
-	struct record record = { .shape = memheap_table_shape(table) };
+	const struct memheap_table_shape *const *shapes = memheap_report_shape_of(report)->tables;
+	struct record record = { .shape = memheap_table_shape_of(table) };
 	bool written = memheap_table_each(table, keep_object, &record);
 	char *text;
 
@@ -210,7 +210,7 @@ static bool write_record(const struct memheap_report *report, const struct memhe
 
 static bool write_json(const struct memheap_report *report, const struct style *style, FILE *out)
 {
-	const struct memheap_report_shape *shape = memheap_report_shape(report);
+	const struct memheap_report_shape *shape = memheap_report_shape_of(report);
 	bool written = true;
 
 	(void)style;

@@ -36,7 +36,7 @@ static bool keep_row(void *closure, const struct memheap_cell *cells)
 
 bool text_first_row(const struct memheap_table *table, struct memheap_cell *cells, size_t count)
 {
-	size_t columns = memheap_table_shape(table)->column_count;
+	size_t columns = memheap_table_shape_of(table)->column_count;
 	struct first_row first = { cells, columns < count ? columns : count, false };
 
 	memheap_table_each(table, keep_row, &first);
@@ -48,7 +48,7 @@ struct memheap_cell text_cell(const struct memheap_report *report, const char *t
 {
 	const struct memheap_table *found = memheap_report_table(report, table);
 	struct memheap_cell cells[CELLS_MAX] = { 0 };
-	int column = found ? memheap_table_column(memheap_table_shape(found), key) : -1;
+	int column = found ? memheap_table_column(memheap_table_shape_of(found), key) : -1;
 
 	if (column < 0 || column >= CELLS_MAX || !text_first_row(found, cells, CELLS_MAX))
 		return (struct memheap_cell){ 0 };
@@ -57,7 +57,7 @@ struct memheap_cell text_cell(const struct memheap_report *report, const char *t
 
 bool text_record(const struct memheap_table *table, const struct style *style, FILE *out)
 {
-	const struct memheap_table_shape *shape = memheap_table_shape(table);
+	const struct memheap_table_shape *shape = memheap_table_shape_of(table);
 	struct memheap_cell cells[CELLS_MAX];
 	bool headed = false;
 	char text[UNIT_TEXT_MAX];
@@ -149,7 +149,7 @@ static bool add_row(void *closure, const struct memheap_cell *cells)
 
 bool text_table(const struct memheap_table *table, const struct style *style, FILE *out)
 {
-	struct printing printing = { .shape = memheap_table_shape(table),
+	struct printing printing = { .shape = memheap_table_shape_of(table),
 				     .style = style,
 				     .out = out };
 	char more[UNIT_TEXT_MAX];
@@ -228,7 +228,7 @@ static bool is_hidden(const struct memheap_table_shape *shape)
 
 bool text_report(const struct memheap_report *report, const struct style *style, FILE *out)
 {
-	const struct memheap_report_shape *shape = memheap_report_shape(report);
+	const struct memheap_report_shape *shape = memheap_report_shape_of(report);
 
 	for (size_t i = 0; shape->tables[i]; i++) {
 		const struct memheap_table *table =
@@ -260,7 +260,7 @@ static const struct layout_row {
 static bool write_text(const struct memheap_report *report, const struct style *style, FILE *out)
 {
 	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
-		if (!strcmp(layouts[i].name, memheap_report_shape(report)->name))
+		if (!strcmp(layouts[i].name, memheap_report_shape_of(report)->name))
 			return layouts[i].write(report, style, out);
 	}
 	return text_report(report, style, out);

@@ -48,6 +48,9 @@ const char *format_cell(char text[UNIT_TEXT_MAX], enum memheap_kind kind,
 		return format_bytes(text, cell->number, style);
 	case MEMHEAP_COUNT:
 		return format_count(text, cell->number);
+	case MEMHEAP_ID:
+		snprintf(text, UNIT_TEXT_MAX, "%" PRIu64, cell->number);
+		return text;
 	case MEMHEAP_NUMBER:
 		snprintf(text, UNIT_TEXT_MAX, "%" PRId64, cell->signed_number);
 		return text;

@@ -88,6 +88,7 @@ enum memheap_kind {
 	MEMHEAP_BYTES,   /* a number of bytes */
 	MEMHEAP_COUNT,   /* a number of things */
 	MEMHEAP_NUMBER,  /* a signed number that is neither */
+	MEMHEAP_ID,      /* a number that names something: a process, a thread, a version */
 	MEMHEAP_ADDRESS, /* in the target; JSON: a string "0x…" */
 	MEMHEAP_PERCENT, /* in hundredths of a percent */
 	MEMHEAP_FLAG,    /* true or false */
@@ -164,7 +165,7 @@ struct memheap_error *memheap_report_create(const struct memheap_snapshot *snaps
 /* Accepts NULL. */
 void memheap_report_destroy(struct memheap_report *report);
 
-const struct memheap_report_shape *memheap_report_shape(const struct memheap_report *report);
+const struct memheap_report_shape *memheap_report_shape_of(const struct memheap_report *report);
 
 /* MEMHEAP_DONE, or MEMHEAP_PARTIAL when the gaps are too large to be passed over. */
 enum memheap_status memheap_report_status(const struct memheap_report *report);
@@ -173,7 +174,7 @@ enum memheap_status memheap_report_status(const struct memheap_report *report);
 const struct memheap_table *memheap_report_table(const struct memheap_report *report,
 						 const char *key);
 
-const struct memheap_table_shape *memheap_table_shape(const struct memheap_table *table);
+const struct memheap_table_shape *memheap_table_shape_of(const struct memheap_table *table);
 
 /* How many rows there would be without a limit. */
 uint64_t memheap_table_total(const struct memheap_table *table);

@@ -64,8 +64,9 @@ static struct memheap_error *load_python(struct memheap_snapshot *s,
 	s->has_python = !error;
 	if (!error || s->stage > MEMHEAP_IMAGE || error->status != MEMHEAP_NOT_PYTHON)
 		return error;
-	notice_add(&s->notices, NOTICE_NO_PYTHON, "%s%s%s", error->message, error->hint ? "; " : "",
-		   error->hint ? error->hint : "");
+	notice_add(&s->notices, NOTICE_NO_PYTHON, "%s", error->message);
+	if (error->hint)
+		notice_hint(&s->notices, error->hint);
 	memheap_error_destroy(error);
 	return NULL;
 }
@@ -90,9 +91,8 @@ static struct memheap_error *explain(const struct target *target, struct memheap
 				  "the limit (ulimit -c unlimited) and free the disk",
 				  (unsigned long long)(target->expected_size - target->file_size),
 				  (unsigned long long)target->expected_size);
-	return named->hint ? named
-			   : error_hint(named, "memheap info %s shows what is known of it",
-					target->path);
+	return error_hint(named, "%s%smemheap info %s shows what is known of it",
+			  named->hint ? named->hint : "", named->hint ? "; " : "", target->path);
 }
 
 static struct memheap_error *build(struct memheap_snapshot *s, const char *path,

@@ -20,7 +20,7 @@ enum {
 
 static const struct memheap_column arenas_columns[] = {
 	[ARENAS_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "Start of the arena" },
-	[ARENAS_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_COUNT,
+	[ARENAS_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_ID,
 				 "Id of the interpreter that owns it (all share up to 3.11: 0)" },
 	[ARENAS_POOLS] = { "pools", "POOLS", MEMHEAP_COUNT, "Pools that it has room for" },
 	[ARENAS_USED_POOLS] = { "used_pools", "USED POOLS", MEMHEAP_COUNT, "Pools in use" },

@@ -13,7 +13,7 @@ enum {
 };
 
 static const struct memheap_column threads_columns[] = {
-	[THREADS_TID] = { "thread_id", "THREAD", MEMHEAP_COUNT,
+	[THREADS_TID] = { "thread_id", "THREAD", MEMHEAP_ID,
 			  "Kernel's id of the thread (NT_PRSTATUS)" },
 	[THREADS_SIGNAL] = { "signal_number", "SIGNAL", MEMHEAP_COUNT,
 			     "Signal that it was taking; absent when none" },
@@ -22,7 +22,7 @@ static const struct memheap_column threads_columns[] = {
 	[THREADS_STACK] = { "stack_bytes", "STACK", MEMHEAP_BYTES, "Size of its stack's mapping" },
 	[THREADS_STATE] = { "thread_state_address", "PYTHON STATE", MEMHEAP_ADDRESS,
 			    "Its PyThreadState; absent for a thread that Python doesn't know" },
-	[THREADS_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_COUNT,
+	[THREADS_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_ID,
 				  "Id of its interpreter" },
 };
 

@@ -10,7 +10,6 @@
 #include "sections.h"
 
 #define WORDS_MAX     128
-#define SMALL_WORD    0xFFFF
 #define HEX_ROW_BYTES 16
 #define HEX_ROWS_MAX  64
 
@@ -97,7 +96,7 @@ static const struct memheap_column words_columns[] = {
 	[WORDS_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "Address of the word" },
 	[WORDS_FIELD] = { "field", "FIELD", MEMHEAP_TEXT,
 			  "The member of CPython's structure, where the layout knows it" },
-	[WORDS_VALUE] = { "value", "VALUE", MEMHEAP_ADDRESS,
+	[WORDS_VALUE] = { "word", "WORD", MEMHEAP_ADDRESS,
 			  "Its 64 bits; left out when it may be text and values aren't asked for",
 			  true },
 	[WORDS_POINTS] = { "points_to", "POINTS TO", MEMHEAP_TEXT, "What lies there" },
@@ -326,18 +325,18 @@ static bool is_structure_of(const struct type *type, const char *structure)
 	return false;
 }
 
-/* The member that lies at `offset` of an object of `type`, or NULL. */
-static const char *field_at(const struct layout *layout, const struct type *type, int64_t offset)
+/* The member that lies at `offset` of an object of `type`, or FIELD_COUNT. */
+static enum field_id field_at(const struct layout *layout, const struct type *type, int64_t offset)
 {
-	for (size_t i = 0; type && i < FIELD_COUNT; i++) {
+	for (enum field_id i = 0; type && offset >= 0 && i < FIELD_COUNT; i++) {
 		const struct field_name *name = &field_names[i];
 
 		if (name->member && layout_has(layout, i) &&
 		    layout_offset(layout, i) == (uint64_t)offset &&
 		    is_structure_of(type, name->structure))
-			return name->member;
+			return i;
 	}
-	return NULL;
+	return FIELD_COUNT;
 }
 
 /* What lies at `at`: "dict object", "type int", "buffer: list items", "main stack". */
@@ -365,15 +364,11 @@ static const char *describe(struct memheap_report *report, const struct areas *a
 	return area_kind_name(area->kind);
 }
 
-/* Whether a word may be shown without values being asked for: numbers of the object's fixed part,
- * pointers, small numbers. */
-static bool is_harmless(const struct place *place, int64_t offset, const char *points_to,
-			uint64_t word)
+/* Whether a word may be shown without values being asked for: pointers, and members of structures
+ * that are known to hold no value. */
+static bool is_harmless(enum field_id field, const char *points_to, uint64_t word)
 {
-	if (points_to || word <= SMALL_WORD)
-		return true;
-	return place->type && offset < (int64_t)place->type->basic_size &&
-	       strcmp(place->type->name, "str") && strcmp(place->type->name, "bytes");
+	return points_to || !word || (field != FIELD_COUNT && field != FIELD_LONG_DIGITS);
 }
 
 static void add_words(struct memheap_report *report, const struct place *place,
@@ -387,14 +382,15 @@ static void add_words(struct memheap_report *report, const struct place *place,
 		uint64_t word = load_u64(bytes + at);
 		int64_t offset = (int64_t)(place->block.start + at - place->base);
 		const char *points_to = describe(report, areas, word);
+		enum field_id field = field_at(&s->python.layout, place->type, offset);
 		struct memheap_cell *row = report_row(report, &words_shape);
 
 		row[WORDS_OFFSET] = cell_signed(offset);
 		row[WORDS_ADDRESS] = cell_number(place->block.start + at);
-		row[WORDS_FIELD] = cell_text(
-			offset < 0 ? NULL : field_at(&s->python.layout, place->type, offset));
+		if (field != FIELD_COUNT)
+			row[WORDS_FIELD] = cell_text(field_names[field].member);
 		row[WORDS_POINTS] = cell_text(points_to);
-		if (report->query.values || is_harmless(place, offset, points_to, word))
+		if (report->query.values || is_harmless(field, points_to, word))
 			row[WORDS_VALUE] = cell_number(word);
 	}
 }

@@ -63,6 +63,7 @@ struct stream {
 	struct areas areas;
 	bool *type_wanted;   /* by index of the type; NULL: all */
 	uint64_t *type_rank; /* for sorting by name */
+	uint64_t region_rank[AREA_KINDS];
 	struct sorted_object *sorted;
 	size_t sorted_count;
 };
@@ -256,6 +257,14 @@ static bool rank_types(struct stream *stream, const struct type_table *types)
 	return true;
 }
 
+static void rank_regions(struct stream *stream)
+{
+	for (int i = 0; i < AREA_KINDS; i++) {
+		for (int j = 0; j < AREA_KINDS; j++)
+			stream->region_rank[i] += strcmp(area_kind_name(j), area_kind_name(i)) < 0;
+	}
+}
+
 /* The number that objects are sorted by. */
 static uint64_t sort_key(const struct stream *stream, const struct object_info *info, int column)
 {
@@ -274,7 +283,7 @@ static uint64_t sort_key(const struct stream *stream, const struct object_info *
 		return info->refcount;
 	case OBJECTS_REGION:
 		area = area_find(&stream->areas, info->at);
-		return area ? area->kind : 0;
+		return area ? stream->region_rank[area->kind] : 0;
 	default:
 		return info->at;
 	}
@@ -306,6 +315,7 @@ static bool sort_objects(struct memheap_report *report, struct stream *stream, i
 	struct object_info info;
 	block_id id;
 
+	rank_regions(stream);
 	if (!rank_types(stream, &report->snapshot->objects.types))
 		return false;
 	while (next_block(&cursor, &id)) {
@@ -354,8 +364,11 @@ static struct memheap_error *build(struct memheap_report *report)
 {
 	const struct memheap_query *query = &report->query;
 	struct memheap_table *table = report_table(report, &objects_shape);
-	struct stream *stream = calloc(1, sizeof(*stream));
+	struct stream *stream;
 
+	if (query->sort && !strcmp(query->sort, objects_columns[OBJECTS_VALUE].key))
+		return error_create(MEMHEAP_USAGE, "objects cannot be sorted by their values");
+	stream = calloc(1, sizeof(*stream));
 	if (!stream)
 		return &error_no_memory;
 	report->stream_data = stream;

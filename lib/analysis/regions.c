@@ -25,7 +25,7 @@ static const struct memheap_column regions_columns[] = {
 	[REGIONS_ORIGIN] = { "origin", "ORIGIN", MEMHEAP_TEXT,
 			     "Where its bytes come from: core, file (on disk), or missing" },
 	[REGIONS_PERMISSIONS] = { "permissions", "PERMISSIONS", MEMHEAP_TEXT, "rwx" },
-	[REGIONS_THREAD] = { "thread_id", "THREAD", MEMHEAP_COUNT,
+	[REGIONS_THREAD] = { "thread_id", "THREAD", MEMHEAP_ID,
 			     "Kernel's id of the thread whose stack it is" },
 	[REGIONS_PATH] = { "path", "PATH", MEMHEAP_TEXT, "The mapped file (NT_FILE)" },
 	[REGIONS_OFFSET] = { "file_offset_bytes", "OFFSET", MEMHEAP_BYTES,

@@ -229,7 +229,7 @@ void memheap_report_destroy(struct memheap_report *report)
 	free(report);
 }
 
-const struct memheap_report_shape *memheap_report_shape(const struct memheap_report *report)
+const struct memheap_report_shape *memheap_report_shape_of(const struct memheap_report *report)
 {
 	return report->shape;
 }
@@ -249,7 +249,7 @@ const struct memheap_table *memheap_report_table(const struct memheap_report *re
 	return NULL;
 }
 
-const struct memheap_table_shape *memheap_table_shape(const struct memheap_table *table)
+const struct memheap_table_shape *memheap_table_shape_of(const struct memheap_table *table)
 {
 	return table->shape;
 }

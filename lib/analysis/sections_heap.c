@@ -317,7 +317,7 @@ enum {
 };
 
 static const struct memheap_column size_classes_columns[] = {
-	[CLASSES_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_COUNT,
+	[CLASSES_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_ID,
 				  "Id of the interpreter that owns the pools (all share up to "
 				  "3.11: 0)" },
 	[CLASSES_BLOCK_BYTES] = { "block_bytes", "BLOCK SIZE", MEMHEAP_BYTES,

@@ -18,7 +18,7 @@ enum {
 static const struct memheap_column python_columns[] = {
 	[PYTHON_IMPLEMENTATION] = { "implementation", "IMPLEMENTATION", MEMHEAP_TEXT, "CPython" },
 	[PYTHON_VERSION] = { "version", "VERSION", MEMHEAP_TEXT, "As in sys.version" },
-	[PYTHON_HEXVERSION] = { "hexversion", "HEX", MEMHEAP_COUNT, "As sys.hexversion" },
+	[PYTHON_HEXVERSION] = { "hexversion", "HEX", MEMHEAP_ID, "As sys.hexversion" },
 	[PYTHON_BUILD] = { "build", "BUILD", MEMHEAP_TEXT, "release" },
 	[PYTHON_FREE_THREADED] = { "free_threaded", "FREE-THREADED", MEMHEAP_FLAG,
 				   "Whether it is a build without the GIL" },
@@ -74,7 +74,7 @@ enum {
 };
 
 static const struct memheap_column resolution_columns[] = {
-	[RESOLUTION_FILE] = { "interpreter", "INTERPRETER", MEMHEAP_TEXT,
+	[RESOLUTION_FILE] = { "interpreter_path", "INTERPRETER", MEMHEAP_TEXT,
 			      "ELF file that the interpreter is in, by its path in the target" },
 	[RESOLUTION_BUILD_ID] = { "build_id", "BUILD ID", MEMHEAP_TEXT,
 				  "Build id of that file, from the core" },
@@ -194,7 +194,7 @@ enum {
 };
 
 static const struct memheap_column generations_columns[] = {
-	[GENERATIONS_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_COUNT,
+	[GENERATIONS_INTERPRETER] = { "interpreter", "INTERPRETER", MEMHEAP_ID,
 				      "Id of the interpreter" },
 	[GENERATIONS_GENERATION] = { "generation", "GENERATION", MEMHEAP_COUNT,
 				     "0 is the youngest" },

@@ -60,8 +60,8 @@ static const struct memheap_column target_columns[] = {
 	[TARGET_PATH] = { "path", "FILE", MEMHEAP_TEXT, "The core file" },
 	[TARGET_FILE_BYTES] = { "file_bytes", "FILE SIZE", MEMHEAP_BYTES, "Size of that file" },
 	[TARGET_MACHINE] = { "machine", "MACHINE", MEMHEAP_TEXT, "Architecture (ELF header)" },
-	[TARGET_PID] = { "pid", "PID", MEMHEAP_COUNT, "Process id (NT_PRPSINFO)" },
-	[TARGET_PARENT_PID] = { "parent_pid", "PARENT", MEMHEAP_COUNT,
+	[TARGET_PID] = { "pid", "PID", MEMHEAP_ID, "Process id (NT_PRPSINFO)" },
+	[TARGET_PARENT_PID] = { "parent_pid", "PARENT", MEMHEAP_ID,
 				"Process id of its parent (NT_PRPSINFO)" },
 	[TARGET_UID] = { "uid", "UID", MEMHEAP_COUNT, "Its user (NT_PRPSINFO)" },
 	[TARGET_NAME] = { "name", "NAME", MEMHEAP_TEXT,
@@ -76,7 +76,7 @@ static const struct memheap_column target_columns[] = {
 			    "The signal that ended it (NT_SIGINFO, NT_PRSTATUS)" },
 	[TARGET_SIGNAL_CODE] = { "signal_code", "CODE", MEMHEAP_NUMBER,
 				 "si_code: 0 or less when a process sent the signal" },
-	[TARGET_SENDER_PID] = { "sender_pid", "SENT BY", MEMHEAP_COUNT,
+	[TARGET_SENDER_PID] = { "sender_pid", "SENT BY", MEMHEAP_ID,
 				"Process that sent the signal (NT_SIGINFO)" },
 	[TARGET_SENDER_UID] = { "sender_uid", "SENDER'S UID", MEMHEAP_COUNT,
 				"User of that process (NT_SIGINFO)" },
@@ -358,6 +358,6 @@ void add_diagnostics(struct memheap_report *report)
 		row[DIAGNOSTICS_CODE] = cell_text(info->code);
 		row[DIAGNOSTICS_LEVEL] = cell_text(info->level);
 		row[DIAGNOSTICS_MESSAGE] = cell_text(notice->text);
-		row[DIAGNOSTICS_HINT] = cell_text(*info->hint ? info->hint : NULL);
+		row[DIAGNOSTICS_HINT] = cell_text(*notice->hint ? notice->hint : NULL);
 	}
 }

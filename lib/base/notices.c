@@ -25,9 +25,19 @@ void notice_add(struct notices *notices, enum notice_kind kind, const char *form
 		return;
 	notice = vector_push(&notices->list);
 	if (notice)
-		*notice = (struct notice){ kind,
-					   strings_add(&notices->strings, text, (size_t)length) };
+		*notice = (struct notice){
+			.kind = kind,
+			.text = strings_add(&notices->strings, text, (size_t)length),
+			.hint = notice_infos[kind].hint,
+		};
 	free(text);
+}
+
+void notice_hint(struct notices *notices, const char *hint)
+{
+	if (notices->list.count)
+		notices->list.items[notices->list.count - 1].hint =
+			strings_add(&notices->strings, hint, strlen(hint));
 }
 
 void notices_deinit(struct notices *notices)

@@ -15,7 +15,7 @@ enum notice_kind {
 struct notice_info {
 	const char *code;  /* "MH0101" */
 	const char *level; /* "info" or "warning" */
-	const char *hint;  /* what to do about it; may be empty */
+	const char *hint;  /* what to do about any of them; may be empty */
 };
 
 extern const struct notice_info notice_infos[NOTICE_KINDS];
@@ -23,6 +23,7 @@ extern const struct notice_info notice_infos[NOTICE_KINDS];
 struct notice {
 	enum notice_kind kind;
 	const char *text;
+	const char *hint; /* what to do about it; may be empty */
 };
 
 struct notices {
@@ -33,5 +34,8 @@ struct notices {
 /* Adds a notice; one that can't be stored is lost. */
 void notice_add(struct notices *notices, enum notice_kind kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Replaces the hint of the notice added last. */
+void notice_hint(struct notices *notices, const char *hint);
 
 void notices_deinit(struct notices *notices);

@@ -347,7 +347,7 @@ static struct memheap_error *no_python(const struct target *target, const struct
 				       "%s is not a core of a CPython: none of its %zu ELF files "
 				       "has the symbol _PyRuntime",
 				       target->path, modules->list.count),
-			  "memheap info shows what it is; CPython before 3.8 is not known");
+			  "CPython before 3.8 is not known");
 }
 
 struct memheap_error *python_load(struct python *python, const struct target *target,

@@ -6,7 +6,7 @@ import source
 
 WAYS = [['gcc', '-x', 'c', '-std=c11'], ['clang', '-x', 'c', '-std=c11'],
         ['g++', '-x', 'c++', '-std=c++17'], ['clang++', '-x', 'c++', '-std=c++17']]
-STRICT = ['-Wall', '-Wextra', '-Wpedantic', '-Werror', '-fsyntax-only', '-Ilib', '-']
+STRICT = ['-Wall', '-Wextra', '-Wshadow', '-Wpedantic', '-Werror', '-fsyntax-only', '-Ilib', '-']
 
 source.need(*(way[0] for way in WAYS))
 problems = []

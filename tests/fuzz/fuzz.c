@@ -57,7 +57,7 @@ static struct sum sum_column(const struct memheap_report *report, const char *ke
 			     const char *column)
 {
 	const struct memheap_table *table = memheap_report_table(report, key);
-	struct sum sum = { .column = memheap_table_column(memheap_table_shape(table), column) };
+	struct sum sum = { .column = memheap_table_column(memheap_table_shape_of(table), column) };
 
 	memheap_table_each(table, read_row, &sum);
 	return sum;

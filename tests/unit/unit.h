@@ -21,7 +21,8 @@ static inline void add_segment(struct image *image, vaddr start, uint64_t size, 
 {
 	struct segment *segment = vector_push(&image->segments);
 
-	assert_non_null(segment);
+	if (!segment)
+		abort();
 	*segment = (struct segment){
 		.start = start,
 		.end = start + size,

@@ -35,8 +35,10 @@ static void vectors_grow(void **state)
 	for (uint32_t i = 0; i < 1000; i++) {
 		uint32_t *item = vector_push(&vector);
 
-		assert_non_null(item);
-		*item = i;
+		if (!item)
+			fail_msg("no memory for item %u", i);
+		else
+			*item = i;
 	}
 	assert_int_equal(vector.count, 1000);
 	assert_int_equal(vector.items[999], 999);
