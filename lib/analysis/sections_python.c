@@ -19,7 +19,8 @@ static const struct memheap_column python_columns[] = {
 	[PYTHON_IMPLEMENTATION] = { "implementation", "IMPLEMENTATION", MEMHEAP_TEXT, "CPython" },
 	[PYTHON_VERSION] = { "version", "VERSION", MEMHEAP_TEXT, "As in sys.version" },
 	[PYTHON_HEXVERSION] = { "hexversion", "HEX", MEMHEAP_ID, "As sys.hexversion" },
-	[PYTHON_BUILD] = { "build", "BUILD", MEMHEAP_TEXT, "release" },
+	[PYTHON_BUILD] = { "build", "BUILD", MEMHEAP_TEXT,
+			   "release, or debug (configured --with-pydebug)" },
 	[PYTHON_FREE_THREADED] = { "free_threaded", "FREE-THREADED", MEMHEAP_FLAG,
 				   "Whether it is a build without the GIL" },
 	[PYTHON_INTERPRETERS] = { "interpreters", "INTERPRETERS", MEMHEAP_COUNT,
@@ -48,7 +49,7 @@ void add_python(struct memheap_report *report)
 	row[PYTHON_IMPLEMENTATION] = cell_text("CPython");
 	row[PYTHON_VERSION] = cell_text(python->version_text);
 	row[PYTHON_HEXVERSION] = cell_number(python->version);
-	row[PYTHON_BUILD] = cell_text("release");
+	row[PYTHON_BUILD] = cell_text(python->debug ? "debug" : "release");
 	row[PYTHON_FREE_THREADED] = cell_number(python->free_threaded);
 	row[PYTHON_INTERPRETERS] = cell_number(python->interpreters.count);
 	row[PYTHON_THREADS] = cell_number(python->threads.count);

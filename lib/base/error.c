@@ -67,13 +67,15 @@ struct memheap_error *error_create_errno(const char *format, ...)
 struct memheap_error *error_hint(struct memheap_error *error, const char *format, ...)
 {
 	va_list args;
+	char *hint;
 
 	if (error == &error_no_memory)
 		return error;
 	va_start(args, format);
-	free(error->hint);
-	error->hint = format_text(format, args);
+	hint = format_text(format, args); /* the old one may be among the arguments */
 	va_end(args);
+	free(error->hint);
+	error->hint = hint;
 	return error;
 }
 

@@ -5,6 +5,7 @@
 
 #include "../base/cleanup.h"
 #include "blocks.h"
+#include "debug_hooks.h"
 
 #define POOL_GRAIN      64 /* pools at a time */
 #define BLOCKS_MAX      (1ULL << 31)
@@ -203,7 +204,11 @@ struct memheap_error *blocks_build(struct block_map *map, const struct python *p
 	if (!collect_taken(&taken, map, python, stacks))
 		return &error_no_memory;
 	error = malloc_load(&map->malloc, python->memory.image, modules, &taken, &map->gaps);
-	return error ? error : walk_all(map, python, parallel);
+	if (!error)
+		error = walk_all(map, python, parallel);
+	if (!error)
+		debug_hooks_check(map, &python->memory);
+	return error;
 }
 
 void blocks_deinit(struct block_map *map)

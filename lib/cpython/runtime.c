@@ -306,10 +306,11 @@ static struct memheap_error *try_module(struct python *python, const struct targ
 				    "cannot tell which version of CPython %s is", module->path);
 	python->version_found = version.found;
 	python->free_threaded = version.free_threaded;
-	if (version.free_threaded)
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "%s is a free-threaded build, whose heap is not known",
-				    module->path);
+	python->debug = version.debug;
+	if (version.free_threaded || version.debug)
+		return error_create(MEMHEAP_NOT_PYTHON, "%s is a %s build, whose heap is not known",
+				    module->path,
+				    version.free_threaded ? "free-threaded" : "debug");
 	return try_runtime(python, target, modules, &version, source, notices);
 }
 

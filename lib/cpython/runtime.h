@@ -35,6 +35,7 @@ struct python {
 	uint32_t version;            /* PY_VERSION_HEX */
 	char version_text[24];       /* "3.13.0", "3.13.0rc1" */
 	bool free_threaded;
+	bool debug;
 	bool finalizing;
 	bool collecting; /* some garbage collection was going on */
 	struct layout layout;

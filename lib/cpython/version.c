@@ -77,6 +77,8 @@ bool version_find(const struct image *image, const struct module *module, vaddr 
 	uint32_t hex;
 
 	*ret = (struct python_version){ 0 };
+	/* Include/object.h: exported where Py_REF_DEBUG is defined */
+	ret->debug = module_symbol(module, "_Py_NegativeRefcount", &symbol);
 	if (debug_offsets_at(image, runtime, &ret->hex, &ret->free_threaded)) {
 		ret->debug_offsets = true;
 		ret->found = "_Py_DebugOffsets";

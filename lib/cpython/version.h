@@ -9,6 +9,7 @@ struct python_version {
 	const char *found;  /* how it was found */
 	bool debug_offsets; /* _PyRuntime begins with a _Py_DebugOffsets */
 	bool free_threaded;
+	bool debug; /* configured --with-pydebug */
 };
 
 /*
