@@ -70,6 +70,12 @@ def ask(command):
         return None
 
 
+def links(program, library):
+    """Whether the program needs that shared library."""
+    output = subprocess.run(['ldd', os.path.realpath(program)], capture_output=True, text=True)
+    return library in output.stdout
+
+
 def candidates():
     """Paths of interpreters on this machine."""
     found = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python3'))
@@ -123,6 +129,9 @@ def flavours(path):
     where = 'pyenv' if '.pyenv' in path else 'system'
     name = '%s-%s' % (where, text)
     yield Interpreter(name, [path], tuple(version))
+    # Debian's program has all in itself, although its configuration speaks of a library
+    if library and not links(path, library):
+        library = None
     if library and os.path.exists(os.path.join(directory, library)):
         stripped = strip_library(name, os.path.join(directory, library))
         yield Interpreter(name + '-stripped', [path], tuple(version),

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Finding the target's files: at their paths, elsewhere, and never the wrong ones unasked."""
+import os
+import shutil
+
+import pytest
+
+import harness
+
+
+class Moved:
+    """A core of a program whose file is no longer where it was."""
+
+    def __init__(self, directory):
+        self.program = os.path.join(directory, 'bin', 'python3')
+        self.elsewhere = os.path.join(directory, 'elsewhere', 'python3')
+        self.root = os.path.join(directory, 'root')
+        os.makedirs(os.path.dirname(self.program))
+        os.makedirs(os.path.dirname(self.elsewhere))
+        os.makedirs(os.path.join(self.root, os.path.dirname(self.program)[1:]))
+        shutil.copy(os.path.realpath('/usr/bin/python3'), self.program)
+        version = harness.ask([self.program])[0]
+        interpreter = harness.Interpreter('moved', [self.program], tuple(version),
+                                          {'PYTHONHOME': '/usr'})
+        self.core = harness.abort_core(interpreter)
+        self.expected = self.core.report('types')
+        shutil.move(self.program, self.elsewhere)
+        shutil.copy(self.elsewhere, self.root + self.program)
+        shutil.copy(self.elsewhere, os.path.join(directory, 'other'))
+        with open(self.elsewhere, 'rb') as file:
+            self.bytes = file.read()
+
+    def put_another(self):
+        """At its path there is now a file with another build id."""
+        at = self.bytes.find(harness.BUILD_ID_NOTE) + len(harness.BUILD_ID_NOTE)
+        with open(self.program, 'wb') as file:
+            file.write(self.bytes[:at] + bytes([self.bytes[at] ^ 1]) + self.bytes[at + 1:])
+
+    def types(self, *options):
+        return self.core.memheap('types', '--format', 'json', *options, check=False)
+
+
+@pytest.fixture(scope='module')
+def moved(tmp_path_factory):
+    if not os.path.exists('/usr/bin/python3'):
+        pytest.skip('no /usr/bin/python3 to copy')
+    made = Moved(str(tmp_path_factory.mktemp('moved')))
+    yield made
+    made.core.close()
+
+
+def without_notes(report):
+    return {key: report[key] for key in ('types', 'completeness')}
+
+
+def test_a_missing_file_is_named(moved):
+    result = moved.types()
+    assert result.code == 3 and not result.stdout
+    assert moved.program in result.stderr and 'not found' in result.stderr
+    assert '--exe' in result.stderr and '--sysroot' in result.stderr
+
+
+@pytest.mark.parametrize('option', ['--exe', '--sysroot', '--lib-path'])
+def test_it_is_found_elsewhere(moved, option):
+    place = {'--exe': moved.elsewhere, '--sysroot': moved.root,
+             '--lib-path': os.path.dirname(moved.elsewhere)}[option]
+    result = moved.types(option, place)
+    assert result.code == 0, result.stderr
+    assert without_notes(harness.json.loads(result.stdout)) == without_notes(moved.expected)
+
+
+def test_another_file_is_not_used_unless_forced(moved):
+    moved.put_another()
+    try:
+        result = moved.types()
+        assert result.code == 3 and not result.stdout
+        assert moved.program in result.stderr and 'another file' in result.stderr
+        forced = moved.types('--force-modules')
+        assert forced.code == 0, forced.stderr
+        report = harness.json.loads(forced.stdout)
+        assert without_notes(report) == without_notes(moved.expected)
+        assert any(moved.program in row['message'] for row in report['diagnostics'])
+        # the right one, where it is given, is preferred
+        right = moved.types('--sysroot', moved.root)
+        assert right.code == 0, right.stderr
+        assert without_notes(harness.json.loads(right.stdout)) == without_notes(moved.expected)
+    finally:
+        os.unlink(moved.program)
+
+
+def test_a_wrong_place_is_no_help(moved):
+    for options in (['--exe', '/bin/true'], ['--sysroot', '/var'], ['--lib-path', '/var']):
+        result = moved.types(*options)
+        assert result.code == 3 and not result.stdout, options
+        assert moved.program in result.stderr
+
+
+def test_what_was_not_dumped_is_missing_without_files(moved):
+    with_files = moved.core.memheap('info', '--format', 'json', '--exe', moved.elsewhere).stdout
+    without = moved.core.memheap('info', '--format', 'json').stdout
+    with_files, without = (harness.json.loads(text)['completeness'] for text in (with_files, without))
+    assert without['image_bytes'] == with_files['image_bytes']
+    assert without['missing_bytes'] - with_files['missing_bytes'] == \
+        with_files['refilled_bytes'] - without['refilled_bytes'] > 1000000
+
+
+def test_jemalloc_is_a_gap(newest):
+    library = '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2'
+    if not os.path.exists(library):
+        pytest.skip('no %s (Debian: libjemalloc2)' % library)
+    one = harness.Interpreter(newest.name, newest.command, newest.version,
+                              dict(newest.environment, LD_PRELOAD=library), newest.options)
+    core = harness.abort_core(one, 'kept = [str(i) * 200 for i in range(5000)];'
+                                   'import os; os.abort()')
+    result = core.memheap('analyze', '--format', 'json', check=False)
+    core.close()
+    report = harness.json.loads(result.stdout)
+    assert [row['code'] for row in report['gaps']].count('MH0223') == 1
+    assert sum(row['bytes'] for row in report['memory']) == report['completeness']['image_bytes']
+    texts = {row['type']: row['objects'] for row in report['types']}['str']
+    assert texts > 1000     # those in pymalloc's arenas
