@@ -158,7 +158,7 @@ void memheap_snapshot_destroy(struct memheap_snapshot *s)
 	python_unload(&s->python);
 	stacks_deinit(&s->stacks);
 	modules_deinit(&s->modules);
-	target_close(&s->target);
+	target_close(&s->target, &s->parallel);
 	notices_deinit(&s->notices);
 	free(s);
 }

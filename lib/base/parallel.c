@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cleanup.h"
 #include "parallel.h"
@@ -64,6 +65,14 @@ void parallel_for(const struct parallel *parallel, const char *phase, size_t cou
 	work(&first);
 	for (unsigned i = 1; i < started; i++)
 		pthread_join(others[i].thread, NULL);
+}
+
+void *parallel_results(const struct parallel *parallel, size_t bytes)
+{
+	void *results = aligned_alloc(_Alignof(struct { PER_WORKER char byte; }),
+				      parallel->workers * bytes);
+
+	return results ? memset(results, 0, parallel->workers * bytes) : NULL;
 }
 
 unsigned parallel_processors(void)

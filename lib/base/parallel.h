@@ -22,5 +22,11 @@ struct parallel {
 void parallel_for(const struct parallel *parallel, const char *phase, size_t count, size_t grain,
 		  parallel_fn *fn, void *context);
 
+/* Declares a structure of which each worker has one: no two share a cache line. */
+#define PER_WORKER __attribute__((aligned(128)))
+
+/* Room for one PER_WORKER structure of `bytes` for each worker, all zero; freed by free(). */
+void *parallel_results(const struct parallel *parallel, size_t bytes);
+
 /* The number of processors this process may use. */
 unsigned parallel_processors(void);

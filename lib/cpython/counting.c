@@ -8,7 +8,7 @@
 #define CHUNK_GRAIN 4096
 
 /* The sums of one worker. */
-struct counts {
+struct PER_WORKER counts {
 	struct block_totals buffers[BUFFER_KINDS];
 	struct block_totals parked[FREE_LIST_KINDS];
 	struct block_totals unknown_chunks;
@@ -116,7 +116,7 @@ bool count_blocks(struct objects *objects, const struct block_map *map,
 {
 	size_t states = map->pymalloc.states.count, workers = parallel->workers;
 	size_t classes = states * SIZE_CLASSES_MAX, types = objects->types.list.count;
-	_cleanup_free_ struct counts *counts = calloc(workers, sizeof(*counts));
+	_cleanup_free_ struct counts *counts = parallel_results(parallel, sizeof(*counts));
 	_cleanup_free_ struct class_totals *worker_classes =
 		calloc(workers * classes + 1, sizeof(*worker_classes));
 	_cleanup_free_ uint64_t *owned = calloc(workers * types + 1, sizeof(*owned));

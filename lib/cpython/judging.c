@@ -6,6 +6,7 @@
 #include "../base/cleanup.h"
 
 #define CHUNK_GRAIN 1024
+#define LOOK_AHEAD  12 /* blocks */
 
 /* A block that an object asked for as its own. */
 struct claim {
@@ -21,13 +22,14 @@ struct conflict {
 };
 
 /* What one worker has found. */
-struct worker {
+struct PER_WORKER worker {
 	struct type_totals *totals; /* by type */
 	struct block_totals interned;
 	struct gaps gaps;
 	VECTOR(struct claim) claims; /* of the object at hand */
 	VECTOR(struct conflict) conflicts;
-	bool failed; /* out of memory */
+	bool met_opaque; /* an object of an opaque type, in the pool at hand */
+	bool failed;     /* out of memory */
 };
 
 struct pass {
@@ -175,6 +177,7 @@ static void judge_block(const struct pass *pass, struct worker *worker, block_id
 	if (!judge_header(pass->judge, &candidate, &verdict) ||
 	    !measure_object(pass, worker, &verdict, &measure))
 		return;
+	worker->met_opaque |= verdict.object.type->opaque;
 	if (!__atomic_compare_exchange_n(tag, &used, object_tag(&verdict), false, __ATOMIC_RELAXED,
 					 __ATOMIC_RELAXED)) {
 		add_conflict(worker, id, 0);
@@ -188,21 +191,36 @@ static bool is_undecided(block_tag tag)
 	return tag_state(tag) == BLOCK_USED || tag_state(tag) == BLOCK_BUFFER;
 }
 
-static void judge_pool(const struct pass *pass, struct worker *worker, const struct pool *pool,
-		       vaddr at)
+/* If the block begins with a GC header: has its neighbour's in the cache when it is judged. */
+static void prefetch_neighbour(const struct pass *pass, const uint8_t *block)
+{
+	vaddr next = load_u64(block);
+	const struct image_run *run =
+		next ? image_run_at(pass->judge->python->memory.image, next) : NULL;
+
+	if (run)
+		__builtin_prefetch(run->bytes + (next - run->start));
+}
+
+static void judge_pool(const struct pass *pass, struct worker *worker, struct pool *pool, vaddr at)
 {
 	const struct pymalloc *pymalloc = &pass->map->pymalloc;
 	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
 	const uint8_t *bytes =
 		image_at(pass->judge->python->memory.image, at, pymalloc->pool_bytes);
 
+	worker->met_opaque = false;
 	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
 		block_id id = pool->first + i;
 		uint64_t offset = pymalloc->header_bytes + i * size;
 
+		if (i + LOOK_AHEAD < pool->carved)
+			prefetch_neighbour(pass, bytes + offset + LOOK_AHEAD * size);
+
 		if (is_undecided(__atomic_load_n(&pass->map->tags[id], __ATOMIC_RELAXED)))
 			judge_block(pass, worker, id, at + offset, bytes + offset, size);
 	}
+	pool->opaque = worker->met_opaque;
 }
 
 /* Judges the blocks of arenas [begin, end). */
@@ -386,14 +404,14 @@ static void free_workers(struct worker *workers, unsigned count)
 	free(workers);
 }
 
-static struct worker *make_workers(unsigned count, size_t types)
+static struct worker *make_workers(const struct parallel *parallel, size_t types)
 {
-	struct worker *workers = calloc(count, sizeof(*workers));
+	struct worker *workers = parallel_results(parallel, sizeof(*workers));
 
-	for (unsigned i = 0; workers && i < count; i++) {
+	for (unsigned i = 0; workers && i < parallel->workers; i++) {
 		workers[i].totals = calloc(types, sizeof(*workers[i].totals));
 		if (!workers[i].totals) {
-			free_workers(workers, count);
+			free_workers(workers, parallel->workers);
 			return NULL;
 		}
 	}
@@ -406,7 +424,7 @@ bool judge_all(struct objects *objects, struct block_map *map, const struct judg
 	struct pass pass = { objects, map, judge, NULL };
 	bool failed = false;
 
-	pass.workers = make_workers(parallel->workers, objects->types.list.count);
+	pass.workers = make_workers(parallel, objects->types.list.count);
 	if (!pass.workers)
 		return false;
 	judge_statics(&pass, &pass.workers[0]);

@@ -15,11 +15,24 @@ struct filter {
 	uint64_t bits[FILTER_BITS / 64];
 };
 
+/* Blocks whose owner is known, but not what they hold: their words are yet to be searched. */
+struct worklist {
+	VECTOR(block_id) blocks;
+	bool failed; /* out of memory */
+};
+
+/* What one worker has found. */
+struct PER_WORKER finds {
+	bool unknown; /* there are unknown blocks */
+	struct worklist extension, states;
+};
+
 struct search {
 	struct block_map *map;
 	const struct type_table *types;
 	const struct image *image;
 	struct filter *filter;
+	struct finds *finds; /* by worker */
 };
 
 static inline uint64_t filter_bit(vaddr at)
@@ -29,12 +42,68 @@ static inline uint64_t filter_bit(vaddr at)
 
 static void filter_add(struct filter *filter, vaddr at)
 {
-	filter->bits[filter_bit(at) / 64] |= 1ULL << filter_bit(at) % 64;
+	uint64_t *word = &filter->bits[filter_bit(at) / 64], bit = 1ULL << filter_bit(at) % 64;
+
+	if (!(__atomic_load_n(word, __ATOMIC_RELAXED) & bit))
+		__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
 }
 
 static inline bool filter_may_have(const struct filter *filter, vaddr at)
 {
 	return filter->bits[filter_bit(at) / 64] >> filter_bit(at) % 64 & 1;
+}
+
+static void push(struct worklist *list, block_id id)
+{
+	block_id *item = vector_push(&list->blocks);
+
+	if (item)
+		*item = id;
+	else
+		list->failed = true;
+}
+
+/* Notes one block: whether it is unknown, or the state of a module. */
+static void survey_block(const struct search *search, struct finds *finds, block_id id, vaddr at)
+{
+	block_tag tag = search->map->tags[id];
+
+	if (tag == BLOCK_USED) {
+		filter_add(search->filter, at);
+		finds->unknown = true;
+	} else if (tag_state(tag) == BLOCK_BUFFER && tag_detail(tag) == BUFFER_MODULE_STATE) {
+		push(&finds->states, id);
+	}
+}
+
+static void survey_arenas(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct search *search = context;
+	const struct pymalloc *pymalloc = &search->map->pymalloc;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		for (uint32_t j = 0; j < arena->pool_count; j++) {
+			const struct pool *pool = &pymalloc->pools[arena->pools + j];
+			uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
+			vaddr first = pymalloc_pool_at(pymalloc, arena, j) + pymalloc->header_bytes;
+
+			for (uint32_t k = 0; k < pool->carved; k++)
+				survey_block(search, &search->finds[worker], pool->first + k,
+					     first + k * size);
+		}
+	}
+}
+
+static void survey_chunks(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct search *search = context;
+	const struct block_map *map = search->map;
+
+	for (size_t i = begin; i < end; i++)
+		survey_block(search, &search->finds[worker], map->first_chunk + (block_id)i,
+			     map->malloc.chunks.items[i].start);
 }
 
 void leftovers_claims(const struct object *object, own_fn *report, void *closure)
@@ -51,7 +120,7 @@ void leftovers_claims(const struct object *object, own_fn *report, void *closure
 	}
 }
 
-/* The block that begins at `at`, if it is in use and of unknown use, or claimed by leftovers. */
+/* The block that begins at `at`, which may be unknown. */
 static bool find_open(const struct search *search, vaddr at, struct block *block)
 {
 	return filter_may_have(search->filter, at) && block_find(search->map, at, block) &&
@@ -61,6 +130,7 @@ static bool find_open(const struct search *search, vaddr at, struct block *block
 /* An object at work. */
 struct instance {
 	const struct search *search;
+	struct finds *finds;
 	uint32_t type;
 };
 
@@ -76,41 +146,27 @@ static void claim(void *closure, vaddr at, enum buffer_kind kind, bool shared)
 	if (!find_open(instance->search, at, &block))
 		return;
 	tag = &instance->search->map->tags[block.id];
-	if (!__atomic_compare_exchange_n(tag, &old, mine, false, __ATOMIC_RELAXED,
-					 __ATOMIC_RELAXED) &&
-	    tag_state(old) == BLOCK_BUFFER && tag_detail(old) == kind)
+	if (__atomic_compare_exchange_n(tag, &old, mine, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		push(&instance->finds->extension, block.id);
+	else if (tag_state(old) == BLOCK_BUFFER && tag_detail(old) == kind)
 		__atomic_store_n(tag, ours, __ATOMIC_RELAXED);
 }
 
-/* Searches the instance in the block at `at` of `size` bytes. */
-static void search_object(const struct search *search, block_tag tag, vaddr at, uint64_t size)
+/* Searches the instance in block `id` at `at`, of `size` bytes. */
+static void search_block(const struct search *search, struct finds *finds, block_id id, vaddr at,
+			 uint64_t size)
 {
-	struct instance instance = { search, tag_type(tag) };
+	block_tag tag = search->map->tags[id];
+	struct instance instance = { search, finds, tag_type(tag) };
 	uint64_t before = (uint64_t)tag_detail(tag) * 16;
-	struct object object = {
-		.at = at + before,
-		.room = size - before,
-		.type = &search->types->list.items[tag_type(tag)],
-	};
+	struct object object = { .at = at + before, .room = size - before };
 
-	if (!object.type->opaque)
+	if (tag_state(tag) != BLOCK_OBJECT)
 		return;
-	object.bytes = image_at(search->image, object.at, object.room);
+	object.type = &search->types->list.items[tag_type(tag)];
+	object.bytes = object.type->opaque ? image_at(search->image, object.at, object.room) : NULL;
 	if (object.bytes)
 		leftovers_claims(&object, claim, &instance);
-}
-
-static void search_pool(const struct search *search, const struct pool *pool, vaddr at)
-{
-	const struct pymalloc *pymalloc = &search->map->pymalloc;
-	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
-
-	for (uint32_t i = 0; i < pool->carved; i++) {
-		block_tag tag = search->map->tags[pool->first + i];
-
-		if (tag_state(tag) == BLOCK_OBJECT)
-			search_object(search, tag, at + pymalloc->header_bytes + i * size, size);
-	}
 }
 
 static void search_arenas(void *context, unsigned worker, size_t begin, size_t end)
@@ -118,13 +174,18 @@ static void search_arenas(void *context, unsigned worker, size_t begin, size_t e
 	const struct search *search = context;
 	const struct pymalloc *pymalloc = &search->map->pymalloc;
 
-	(void)worker;
 	for (size_t i = begin; i < end; i++) {
 		const struct arena *arena = &pymalloc->arenas.items[i];
 
-		for (uint32_t j = 0; j < arena->pool_count; j++)
-			search_pool(search, &pymalloc->pools[arena->pools + j],
-				    pymalloc_pool_at(pymalloc, arena, j));
+		for (uint32_t j = 0; j < arena->pool_count; j++) {
+			const struct pool *pool = &pymalloc->pools[arena->pools + j];
+			uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
+			vaddr first = pymalloc_pool_at(pymalloc, arena, j) + pymalloc->header_bytes;
+
+			for (uint32_t k = 0; pool->opaque && k < pool->carved; k++)
+				search_block(search, &search->finds[worker], pool->first + k,
+					     first + k * size, size);
+		}
 	}
 }
 
@@ -133,30 +194,9 @@ static void search_chunks(void *context, unsigned worker, size_t begin, size_t e
 	const struct search *search = context;
 	const struct block_map *map = search->map;
 
-	(void)worker;
-	for (size_t i = begin; i < end; i++) {
-		const struct chunk *chunk = &map->malloc.chunks.items[i];
-		block_tag tag = map->tags[map->first_chunk + i];
-
-		if (tag_state(tag) == BLOCK_OBJECT)
-			search_object(search, tag, chunk->start, chunk->size);
-	}
-}
-
-/* Blocks that belong to modules or extension types, and whose words are yet to be searched. */
-struct worklist {
-	VECTOR(block_id) blocks;
-	bool failed;
-};
-
-static void push(struct worklist *list, block_id id)
-{
-	block_id *item = vector_push(&list->blocks);
-
-	if (item)
-		*item = id;
-	else
-		list->failed = true;
+	for (size_t i = begin; i < end; i++)
+		search_block(search, &search->finds[worker], map->first_chunk + (block_id)i,
+			     map->malloc.chunks.items[i].start, map->malloc.chunks.items[i].size);
 }
 
 /* Takes the unknown blocks that words of [bytes, bytes + size) point to. Chunks of malloc only if
@@ -176,8 +216,8 @@ static void take_words(const struct search *search, struct worklist *list, const
 	}
 }
 
-static void search_modules(const struct search *search, struct worklist *list,
-			   const struct modules *modules, const struct module *python)
+static void take_module_data(const struct search *search, struct worklist *list,
+			     const struct modules *modules, const struct module *python)
 {
 	for (size_t i = 0; i < search->image->segments.count; i++) {
 		const struct segment *segment = &search->image->segments.items[i];
@@ -190,46 +230,46 @@ static void search_modules(const struct search *search, struct worklist *list,
 	}
 }
 
-/* Pushes the blocks that are of unknown make although their owner is known. */
-static void push_opaque(struct worklist *list, const struct block_map *map)
-{
-	for (block_id id = 0; id < map->first_static; id++) {
-		block_tag tag = map->tags[id];
-
-		if (tag_state(tag) == BLOCK_BUFFER &&
-		    (tag_detail(tag) == BUFFER_EXTENSION || tag_detail(tag) == BUFFER_MODULE_STATE))
-			push(list, id);
-	}
-}
-
-static bool search_closure(const struct search *search, struct worklist *list)
+/* Takes all that the blocks of the list lead to. */
+static void take_closure(const struct search *search, struct worklist *list, enum buffer_kind kind)
 {
 	while (list->blocks.count && !list->failed) {
 		block_id id = list->blocks.items[--list->blocks.count];
-		enum buffer_kind kind = tag_detail(search->map->tags[id]);
 		struct block block = block_get(search->map, id);
 		const uint8_t *bytes = image_at(search->image, block.start, block.size);
 
-		if (kind == BUFFER_MODULE_STATE)
-			kind = BUFFER_MODULE_DATA;
 		if (bytes)
 			take_words(search, list, bytes, block.size, kind, false);
 	}
-	return !list->failed;
 }
 
-/* False when nothing is unknown. */
-static bool filter_fill(struct filter *filter, const struct block_map *map)
+/* Takes what is left, in an order that doesn't depend on the workers'; false when out of memory. */
+static bool take_all(const struct search *search, unsigned workers, const struct modules *modules,
+		     const struct module *python)
 {
-	bool found = false;
+	bool failed = false;
 
-	for (block_id id = 0; id < map->first_static; id++) {
-		if (map->tags[id] != BLOCK_USED)
-			continue;
-		filter_add(filter, block_get(map, id).start);
-		found = true;
-	}
-	return found;
+	for (unsigned i = 0; i < workers; i++)
+		take_closure(search, &search->finds[i].extension, BUFFER_EXTENSION);
+	take_module_data(search, &search->finds[0].states, modules, python);
+	for (unsigned i = 0; i < workers; i++)
+		take_closure(search, &search->finds[i].states, BUFFER_MODULE_DATA);
+	for (unsigned i = 0; i < workers; i++)
+		failed |= search->finds[i].extension.failed || search->finds[i].states.failed;
+	return !failed;
+}
+
+static bool any_unknown(const struct search *search, const struct parallel *parallel)
+{
+	bool unknown = false;
+
+	parallel_for(parallel, "looking for unknown blocks", search->map->pymalloc.arenas.count, 1,
+		     survey_arenas, (void *)search);
+	parallel_for(parallel, "looking for unknown chunks", search->map->malloc.chunks.count,
+		     CHUNK_GRAIN, survey_chunks, (void *)search);
+	for (unsigned i = 0; i < parallel->workers; i++)
+		unknown |= search->finds[i].unknown;
+	return unknown;
 }
 
 bool leftovers_attribute(struct block_map *map, const struct type_table *types,
@@ -237,21 +277,22 @@ bool leftovers_attribute(struct block_map *map, const struct type_table *types,
 			 const struct parallel *parallel)
 {
 	_cleanup_free_ struct filter *filter = calloc(1, sizeof(*filter));
-	struct search search = { map, types, python->memory.image, filter };
-	struct worklist list = { 0 };
-	bool done;
+	_cleanup_free_ struct finds *finds = parallel_results(parallel, sizeof(*finds));
+	struct search search = { map, types, python->memory.image, filter, finds };
+	bool done = true;
 
-	if (!filter)
+	if (!filter || !finds)
 		return false;
-	if (!filter_fill(filter, map))
-		return true;
-	parallel_for(parallel, "attributing unknown blocks", map->pymalloc.arenas.count, 1,
-		     search_arenas, &search);
-	parallel_for(parallel, "attributing unknown chunks", map->malloc.chunks.count, CHUNK_GRAIN,
-		     search_chunks, &search);
-	push_opaque(&list, map);
-	search_modules(&search, &list, modules, python->module);
-	done = search_closure(&search, &list);
-	free(list.blocks.items);
+	if (any_unknown(&search, parallel)) {
+		parallel_for(parallel, "attributing unknown blocks", map->pymalloc.arenas.count, 1,
+			     search_arenas, &search);
+		parallel_for(parallel, "attributing unknown chunks", map->malloc.chunks.count,
+			     CHUNK_GRAIN, search_chunks, &search);
+		done = take_all(&search, parallel->workers, modules, python->module);
+	}
+	for (unsigned i = 0; i < parallel->workers; i++) {
+		free(finds[i].extension.blocks.items);
+		free(finds[i].states.blocks.items);
+	}
 	return done;
 }

@@ -12,7 +12,7 @@
 #include "../base/cleanup.h"
 #include "dwarf.h"
 
-#define NAMES_MAX        256
+#define NAMES_MAX        1024 /* as they come, many times the same */
 #define TYPE_CHAIN_MAX   16
 #define MEMBER_DEPTH_MAX 8
 
@@ -28,13 +28,21 @@ struct reader {
 	size_t count;
 };
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const struct wanted *)a)->name, ((const struct wanted *)b)->name);
+}
+
+/* Once the names are sorted. */
 static struct wanted *find_wanted(struct reader *reader, const char *name)
 {
-	for (size_t i = 0; i < reader->count; i++) {
-		if (!strcmp(reader->names[i].name, name))
-			return &reader->names[i];
-	}
-	return NULL;
+	struct wanted key;
+	size_t length = strlen(name);
+
+	if (length >= sizeof(key.name))
+		return NULL;
+	memcpy(key.name, name, length + 1);
+	return bsearch(&key, reader->names, reader->count, sizeof(key), compare_names);
 }
 
 /* Copies the alternative that `*list` begins with and moves `*list` behind it. */
@@ -57,17 +65,23 @@ static bool serves(const struct field_name *field, const char *module)
 
 static void collect_names(struct reader *reader, const char *module)
 {
+	size_t kept = 0;
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		const char *list = field_names[i].structure;
 		char name[48];
 
 		while (serves(&field_names[i], module) &&
 		       next_alternative(&list, name, sizeof(name))) {
-			if (find_wanted(reader, name) || reader->count == NAMES_MAX)
-				continue;
-			strcpy(reader->names[reader->count++].name, name);
+			if (reader->count < NAMES_MAX)
+				strcpy(reader->names[reader->count++].name, name);
 		}
 	}
+	qsort(reader->names, reader->count, sizeof(reader->names[0]), compare_names);
+	for (size_t i = 0; i < reader->count; i++) {
+		if (!kept || compare_names(&reader->names[kept - 1], &reader->names[i]))
+			reader->names[kept++] = reader->names[i];
+	}
+	reader->count = kept;
 }
 
 /* Follows typedefs and qualifiers from `type` to a structure or another real type. */

@@ -79,9 +79,13 @@ void image_deinit(struct image *image)
 
 const struct image_run *image_run_at(const struct image *image, vaddr at)
 {
+	/* where the last address was: the next one is often there too */
+	static _Thread_local size_t last;
 	const struct image_run *runs = image->runs.items;
 	size_t low = 0, high = image->runs.count;
 
+	if (last < high && runs[last].start <= at && at < runs[last].end)
+		return &runs[last];
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -90,7 +94,10 @@ const struct image_run *image_run_at(const struct image *image, vaddr at)
 		else
 			high = middle;
 	}
-	return low < image->runs.count && runs[low].start <= at ? &runs[low] : NULL;
+	if (low == image->runs.count || runs[low].start > at)
+		return NULL;
+	last = low;
+	return &runs[low];
 }
 
 const struct segment *image_segment_after(const struct image *image, vaddr at)

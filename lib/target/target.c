@@ -10,6 +10,8 @@
 #include "elf_core.h"
 #include "target.h"
 
+#define DROP_BYTES (16UL << 20)
+
 /* What a file that is no core may be, by its first bytes. */
 static const struct format {
 	const char *magic;
@@ -80,10 +82,22 @@ struct memheap_error *target_open(struct target *target, const char *path)
 	return error;
 }
 
-void target_close(struct target *target)
+static void drop_pages(void *context, unsigned worker, size_t begin, size_t end)
 {
-	if (target->file)
+	const struct target *target = context;
+
+	(void)worker;
+	madvise((void *)(target->file + begin), end - begin, MADV_DONTNEED);
+}
+
+void target_close(struct target *target, const struct parallel *parallel)
+{
+	const struct parallel quiet = { .workers = MAX(parallel->workers, 1U) };
+
+	if (target->file) {
+		parallel_for(&quiet, "closing", target->file_size, DROP_BYTES, drop_pages, target);
 		munmap((void *)target->file, target->file_size);
+	}
 	if (target->fd >= 0)
 		close(target->fd);
 	process_deinit(&target->process);

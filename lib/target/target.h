@@ -4,6 +4,7 @@
 
 #include "../base/error.h"
 #include "../base/notices.h"
+#include "../base/parallel.h"
 #include "image.h"
 #include "process.h"
 
@@ -21,4 +22,5 @@ struct target {
 /* Opens the core at `path`; what is wrong with a part of it is a gap, not an error. */
 struct memheap_error *target_open(struct target *target, const char *path);
 
-void target_close(struct target *target);
+/* Unmaps the core with as many threads as `parallel` says: it is work for each of its pages. */
+void target_close(struct target *target, const struct parallel *parallel);

@@ -28,6 +28,7 @@ struct pool {
 	uint16_t carved; /* blocks ever handed out: those before it are used or free */
 	uint16_t used;
 	uint8_t size_class;
+	bool opaque;  /* some object of it has an opaque type; set when objects are judged */
 	bool damaged; /* its header or free list contradicts itself; all carved blocks count as used
 		       */
 };

@@ -7,6 +7,8 @@
 #include "../unit.h"
 #include "target/target.h"
 
+static const struct parallel alone = { .workers = 1 };
+
 #define PAGE 0x1000
 
 struct core {
@@ -113,7 +115,7 @@ static void cuts_segments_at_mappings(void **state)
 	assert_string_equal(image_at(&target.image, 16 * PAGE, 8), "content");
 	assert_null(image_at(&target.image, 16 * PAGE + 64, 1));
 	assert_int_equal(target.expected_size, sizeof(core));
-	target_close(&target);
+	target_close(&target, &alone);
 }
 
 static void counts_what_is_cut_off(void **state)
@@ -128,7 +130,7 @@ static void counts_what_is_cut_off(void **state)
 	assert_int_equal(target.gaps.kinds[GAP_CORE_TRUNCATED].first, 16 * PAGE + 14);
 	assert_true(target.image.segments.items[1].truncated);
 	assert_false(target.image.segments.items[2].truncated);
-	target_close(&target);
+	target_close(&target, &alone);
 }
 
 static void refuses(const struct core *core, size_t size, enum memheap_status status,
@@ -142,7 +144,7 @@ static void refuses(const struct core *core, size_t size, enum memheap_status st
 	assert_non_null(strstr(error->message, reason));
 	assert_non_null(error->hint);
 	memheap_error_destroy(error);
-	target_close(&target);
+	target_close(&target, &alone);
 }
 
 static void refuses_what_is_no_core(void **state)
@@ -176,13 +178,13 @@ static void leaves_out_impossible_segments(void **state)
 		assert_null(open_core(&target, &core, sizeof(core)));
 		assert_int_equal(target.gaps.kinds[GAP_SEGMENT_IMPOSSIBLE].count, 1);
 		assert_int_equal(target.image.segments.count, 4);
-		target_close(&target);
+		target_close(&target, &alone);
 	}
 	core.file.p_vaddr = 0xffffffffff600000; /* where x86-64 has its vsyscall page */
 	core.file.p_memsz = PAGE;
 	assert_null(open_core(&target, &core, sizeof(core)));
 	assert_int_equal(target.gaps.kinds[GAP_SEGMENT_IMPOSSIBLE].count, 0);
-	target_close(&target);
+	target_close(&target, &alone);
 }
 
 int main(void)
