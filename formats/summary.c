@@ -11,6 +11,7 @@
 #define TYPES_SHOWN 15
 #define CELLS_MAX   64
 #define LABEL_WIDTH 11
+#define NAME_SHOWN  200 /* bytes of a command line */
 
 /* One line of the bar: leaves of the accounting that belong together. */
 struct slice {
@@ -74,18 +75,30 @@ static void line(const struct summary *summary, const char *label)
 	fprintf(summary->out, "  %-*s ", LABEL_WIDTH, label);
 }
 
+/* How many bytes of a command line are shown; whole characters. */
+static int shown_bytes(const char *text)
+{
+	size_t length = strnlen(text, NAME_SHOWN);
+
+	while (length && ((unsigned char)text[length] & 0xC0) == 0x80)
+		length--;
+	return (int)length;
+}
+
 static void write_identity(const struct summary *summary)
 {
 	const char *name = text_of(summary, "target", "command_line");
 	const char *executable = text_of(summary, "target", "executable");
 	char size[UNIT_TEXT_MAX], threads[UNIT_TEXT_MAX];
 
+	name = name && *name ? name : "unknown";
 	fprintf(summary->out, "memheap %s   %s   %s\n\n", memheap_version(),
 		text_of(summary, "target", "path"),
 		bytes_of(summary, "target", "file_bytes", size));
 	line(summary, "Program");
-	fprintf(summary->out, "%s%s%s%s\n", name && *name ? name : "unknown",
-		executable ? "  (" : "", executable ? executable : "", executable ? ")" : "");
+	fprintf(summary->out, "%.*s%s%s%s%s\n", shown_bytes(name), name,
+		name[shown_bytes(name)] ? text_dots(summary->style) : "", executable ? "  (" : "",
+		executable ? executable : "", executable ? ")" : "");
 	line(summary, "Python");
 	fprintf(summary->out, "%s %s, %s, %s\n", text_of(summary, "python", "implementation"),
 		text_of(summary, "python", "version"), text_of(summary, "python", "build"),

@@ -235,3 +235,15 @@ def test_version_names_the_libraries(arguments):
     assert output.startswith('memheap ') and output.count('\n') == 1
     for library in ('elfutils', 'zlib', 'jansson', 'libsmartcols'):
         assert library + ' ' in output
+
+
+def test_all_arguments_are_known(newest):
+    """The notes of a core have 79 bytes of them; the stack has all."""
+    code = 'import os; os.abort() # ' + 'long \u20ac ' * 40
+    core = harness.abort_core(newest, code)
+    target = core.report('info')['target']
+    shown = core.memheap('analyze').stdout
+    core.close()
+    assert target['command_line'] == ' '.join([*newest.command, '-c', code])
+    assert target['command_line_cut'] is False
+    assert code[:100] in shown and code not in shown

@@ -69,7 +69,8 @@ static const struct memheap_column target_columns[] = {
 	[TARGET_EXECUTABLE] = { "executable", "EXECUTABLE", MEMHEAP_TEXT,
 				"Path of the program file (NT_FILE, NT_AUXV)" },
 	[TARGET_COMMAND_LINE] = { "command_line", "COMMAND LINE", MEMHEAP_TEXT,
-				  "Its arguments as ps shows them (NT_PRPSINFO)" },
+				  "Its arguments, from its stack; else as ps shows them "
+				  "(NT_PRPSINFO)" },
 	[TARGET_COMMAND_LINE_CUT] = { "command_line_cut", "CUT", MEMHEAP_FLAG,
 				      "Whether the kernel kept only the first 79 bytes" },
 	[TARGET_SIGNAL] = { "signal", "SIGNAL", MEMHEAP_TEXT,

@@ -34,7 +34,7 @@ void build_id_format(const struct build_id *id, char *text)
 {
 	*text = '\0';
 	for (size_t i = 0; i < id->size; i++)
-		text += sprintf(text, "%02x", id->bytes[i]);
+		snprintf(text + 2 * i, 3, "%02x", id->bytes[i]);
 }
 
 bool elf_headers_parse(struct elf_headers *headers, const uint8_t *bytes, uint64_t size)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
+#include "arguments.h"
 #include "elf_core.h"
 
 static void cleanup_elf(Elf **elf)
@@ -259,5 +260,6 @@ struct memheap_error *elf_core_load(struct target *target)
 		return cut_off(target, "inside its program headers");
 	if (!target->image.segments.count)
 		return bad_core(target, "it holds no memory (no PT_LOAD program header)");
+	arguments_read(process, &target->image);
 	return NULL;
 }

@@ -107,6 +107,8 @@ static void set_auxv(struct process *process, const uint8_t *bytes, size_t size)
 	for (size_t at = 0; at + 16 <= size; at += 16) {
 		uint64_t value = load_u64(bytes + at + 8);
 
+		if (at + 16 <= AUXV_MAX)
+			process->auxv_size = at + 16;
 		switch (load_u64(bytes + at)) {
 		case AT_ENTRY:
 			process->entry = value;
@@ -120,8 +122,12 @@ static void set_auxv(struct process *process, const uint8_t *bytes, size_t size)
 		case AT_EXECFN:
 			process->exec_name = value;
 			break;
+		case AT_NULL:
+			size = at;
+			break;
 		}
 	}
+	memcpy(process->auxv, bytes, process->auxv_size);
 }
 
 /* NT_FILE: count, page size, count × {start, end, offset in pages}, count × NUL-ended path. */

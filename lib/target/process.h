@@ -39,19 +39,23 @@ struct process_signal {
 	vaddr address;                   /* of the fault, when code > 0 */
 };
 
+#define AUXV_MAX 1024
+
 struct process {
 	uint16_t machine; /* EM_X86_64, … */
 	uint32_t pid, parent_pid, uid;
 	const char *name;         /* comm, at most 15 bytes; NULL when unknown */
-	const char *command_line; /* as ps shows it, at most 79 bytes; NULL when unknown */
-	bool command_line_cut;    /* the kernel kept only its first 79 bytes */
+	const char *command_line; /* all arguments, or as ps shows them; NULL when unknown */
+	bool command_line_cut;    /* only its beginning is known: notes have 79 bytes */
 	struct process_signal signal;
 	VECTOR(struct process_thread) threads;   /* the one that died first */
 	VECTOR(struct process_mapping) mappings; /* by address */
 	vaddr entry;                             /* AT_ENTRY of the executable; 0 when unknown */
 	vaddr headers;                           /* AT_PHDR */
 	vaddr vdso;                              /* AT_SYSINFO_EHDR */
-	vaddr exec_name; /* AT_EXECFN: the string that was passed to execve() */
+	vaddr exec_name;        /* AT_EXECFN: the string that was passed to execve() */
+	uint8_t auxv[AUXV_MAX]; /* NT_AUXV, up to AT_NULL */
+	size_t auxv_size;
 	struct strings strings;
 };
 
