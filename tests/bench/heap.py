@@ -21,7 +21,7 @@ class Point:
 
 # Record: itself, its values or dict, an int, a str, a list with its items, a str; Point: itself, a
 # float, an int; then a dict of str: tuple, and sets. 20 blocks a round, more or less.
-BLOCKS_PER_ROUND = 20
+BLOCKS_PER_ROUND = 17
 
 
 def fill(count):
