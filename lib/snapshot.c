@@ -39,6 +39,12 @@ static void notice_objects(struct memheap_snapshot *s)
 	if (overridden)
 		notice_add(&s->notices, NOTICE_SIZEOF_OVERRIDDEN,
 			   "%zu types define __sizeof__ in Python", overridden);
+	if (s->objects.names_recovered)
+		notice_add(
+			&s->notices, NOTICE_NAMES_RECOVERED,
+			"the names of %zu static types are not in the core: they were taken from "
+			"their order in the interpreter, and from the modules that have them",
+			s->objects.names_recovered);
 	if (!s->blocks.malloc.found)
 		notice_add(
 			&s->notices, NOTICE_MALLOC_NOT_WALKED,

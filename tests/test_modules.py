@@ -104,6 +104,53 @@ def test_what_was_not_dumped_is_missing_without_files(moved):
         with_files['refilled_bytes'] - without['refilled_bytes'] > 1000000
 
 
+@pytest.fixture(scope='module')
+def without_library(interpreter, tmp_path_factory):
+    """(A core whose libpython is gone, its report while that was there); from 3.13 on."""
+    about = harness.ask(interpreter.command)
+    library = about[2] and os.path.join(about[3], about[2])
+    if interpreter.version < (3, 13) or interpreter.root or not library or \
+            'stripped' in interpreter.name or not os.path.exists(library):
+        pytest.skip('%s: needs a CPython 3.13 with a shared library' % interpreter)
+    directory = str(tmp_path_factory.mktemp('library'))
+    copy = shutil.copy(library, directory)
+    one = harness.Interpreter(interpreter.name, interpreter.command, interpreter.version,
+                              {'LD_LIBRARY_PATH': directory})
+    core = harness.make_core(one, 'library')
+    report = harness.json.loads(core.memheap('analyze', '--format', 'json').stdout)
+    os.unlink(copy)
+    yield core, report
+    core.close()
+
+
+def test_types_are_the_same_without_the_interpreter(without_library):
+    core, expected = without_library
+    result = core.memheap('analyze', '--format', 'json')
+    report = harness.json.loads(result.stdout)
+    assert report['resolution']['method'] == 'cookie of _Py_DebugOffsets'
+    assert report['types'] == expected['types']
+    assert 'MH0142' in {row['code'] for row in report['diagnostics']}
+    kinds = [row['path'] for row in expected['memory'] if row['path'].startswith('python/')]
+    sums = [{row['path']: row['bytes'] for row in each['memory'] if row['path'] in kinds}
+            for each in (report, expected)]
+    assert sums[0] == sums[1]
+
+
+def test_names_of_static_types_are_as_they_would_be_made_today(newest):
+    about = harness.ask(newest.command)
+    if newest.version[:2] != (3, 13) or not about[2]:
+        pytest.skip('no CPython 3.13 with debug information')
+    made = harness.subprocess.run([harness.sys.executable,
+                                   os.path.join(harness.FIXTURES, 'type_names.py'),
+                                   newest.command[0]], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    with open(os.path.join(os.path.dirname(harness.HERE), 'lib/cpython/static_names/v3_13.def')) \
+            as file:
+        rows = [line for line in file if line.startswith('STATIC_NAME')]
+    assert len(rows) > 190
+    assert [line + '\n' for line in made.stdout.splitlines() if line.startswith('STATIC')] == rows
+
+
 def test_jemalloc_is_a_gap(newest):
     library = '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2'
     if not os.path.exists(library):

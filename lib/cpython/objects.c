@@ -8,6 +8,7 @@
 #include "judging.h"
 #include "leftovers.h"
 #include "runtime_blocks.h"
+#include "static_names/static_names.h"
 #include "statics.h"
 
 static void count_types(struct objects *objects)
@@ -42,6 +43,8 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	error = types_build(&objects->types, python, modules, map);
 	if (error)
 		return error;
+	objects->names_recovered = static_names_recover(&objects->types, python);
+	types_choose_decoders(&objects->types, &python->memory);
 	objects->str_type = find_str(&objects->types);
 	objects->by_type = calloc(objects->types.list.count, sizeof(*objects->by_type));
 	if (!objects->by_type || !statics_find(map, &judge, modules))

@@ -44,6 +44,7 @@ struct objects {
 	struct block_totals interned;       /* interned str among the objects, by their blocks */
 	uint32_t str_type;                  /* index of the type str */
 	uint64_t count, tracked, untracked;
+	size_t names_recovered; /* of static types, whose own text is missing */
 	struct gaps gaps;
 };
 

@@ -9,6 +9,7 @@
 
 #include "../base/cleanup.h"
 #include "../base/id_map.h"
+#include "../layout/debug_offsets.h"
 #include "runtime.h"
 #include "values.h"
 #include "version.h"
@@ -287,21 +288,42 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	return NULL;
 }
 
+/* Where _PyRuntime is: by its symbol; without the module's file, by the cookie that it begins with
+ * (3.13 and later). */
+static bool runtime_find(const struct image *image, const struct module *module, vaddr *ret,
+			 const char **how)
+{
+	struct elf_symbol symbol;
+
+	if (module_symbol(module, "_PyRuntime", &symbol)) {
+		*ret = symbol.address;
+		*how = "symbol _PyRuntime";
+		return true;
+	}
+	for (size_t i = 0; !module->file && i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+		uint64_t size = module_writable_size(module, segment);
+
+		if (debug_offsets_search(image, segment->start, size, ret)) {
+			*how = "cookie of _Py_DebugOffsets";
+			return true;
+		}
+	}
+	return false;
+}
+
 static struct memheap_error *try_module(struct python *python, const struct target *target,
 					const struct modules *modules, struct module *module,
 					const struct module_search *search,
 					enum memheap_layout_source source, struct notices *notices)
 {
 	struct python_version version;
-	struct elf_symbol runtime;
 
-	if (!module_symbol(module, "_PyRuntime", &runtime))
+	if (!runtime_find(&target->image, module, &python->runtime, &python->runtime_found))
 		return NULL;
 	module_load_debug(module, search);
 	python->module = module;
-	python->runtime = runtime.address;
-	python->runtime_found = "symbol _PyRuntime";
-	if (!version_find(&target->image, module, runtime.address, &version))
+	if (!version_find(&target->image, module, python->runtime, &version))
 		return error_create(MEMHEAP_NOT_PYTHON,
 				    "cannot tell which version of CPython %s is", module->path);
 	python->version_found = version.found;

@@ -269,7 +269,6 @@ struct memheap_error *types_build(struct type_table *table, const struct python 
 		    !scan_unwalked(table, memory, &blocks->malloc))
 			return &error_no_memory;
 	}
-	types_choose_decoders(table, memory);
 	return NULL;
 }
 

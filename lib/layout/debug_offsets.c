@@ -76,6 +76,24 @@ bool debug_offsets_at(const struct image *image, vaddr at, uint32_t *version, bo
 	return true;
 }
 
+bool debug_offsets_search(const struct image *image, vaddr start, uint64_t size, vaddr *ret)
+{
+	uint32_t version;
+	bool free_threaded;
+
+	for (vaddr at = start; size && at < start + size; at += sizeof(vaddr)) {
+		uint64_t room;
+		const uint8_t *bytes = image_room(image, at, &room);
+
+		if (!bytes || room < strlen(COOKIE) || memcmp(bytes, COOKIE, strlen(COOKIE)) ||
+		    !debug_offsets_at(image, at, &version, &free_threaded))
+			continue;
+		*ret = at;
+		return true;
+	}
+	return false;
+}
+
 /* Whether all fields of the structure of size `id` lie inside of it. */
 static bool holds_its_fields(const struct layout *layout, enum field_id id)
 {
