@@ -195,27 +195,33 @@ def test_not_permitted_ends_with_4(tmp_path):
     assert 'Permission denied' in result.stderr
 
 
-def end_of_segments(path):
-    """Where the memory ends in a core; gdb writes section headers behind it."""
+def last_segment(path):
+    """(type, end) of what the file of a core ends with: memory, or gdb's notes."""
     with open(path, 'rb') as file:
         header = file.read(64)
         start, = struct.unpack_from('<Q', header, 32)
         size, count = struct.unpack_from('<HH', header, 54)
         file.seek(start)
         table = file.read(size * count)
-    return max(sum(struct.unpack_from('<Q16xQ', table, at + 8)) for at in range(0, len(table), size))
+    ends = [(sum(struct.unpack_from('<Q16xQ', table, at + 8)),
+             struct.unpack_from('<I', table, at)[0]) for at in range(0, len(table), size)]
+    end, kind = max(ends)
+    return {1: 'PT_LOAD', 4: 'PT_NOTE'}[kind], end
 
 
 @pytest.mark.parametrize('command', commands.REPORTS)
 def test_a_truncated_core_ends_with_5_and_an_answer(command, newest_core, tmp_path):
     path = str(tmp_path / 'core')
-    size = end_of_segments(newest_core.path) - 4096
+    kind, end = last_segment(newest_core.path)
+    cut = 4096 if kind == 'PT_LOAD' else 100
     subprocess.run(['cp', newest_core.path, path], check=True)
-    os.truncate(path, size)
+    os.truncate(path, end - cut)
     result = harness.memheap(command, path, *commands.arguments(newest_core, command),
                              '--format', 'json', *newest_core.interpreter.options, check=False)
     assert result.code == 5
-    assert json.loads(result.stdout)['completeness']['truncated_bytes'] == 4096
+    report = json.loads(result.stdout)
+    assert report['completeness']['truncated_bytes'] == (cut if kind == 'PT_LOAD' else 0)
+    assert [row['bytes'] for row in report['gaps'] if row['gap'] == 'core_truncated'] == [cut]
     table = harness.memheap(command, path, *commands.arguments(newest_core, command),
                             *newest_core.interpreter.options, check=False)
     assert table.code == 5

@@ -51,14 +51,17 @@ static struct memheap_error *check_header(const struct target *target, Elf *elf,
 
 static bool add_notes(struct target *target, Elf *elf, const GElf_Phdr *header)
 {
-	uint64_t size = header->p_filesz;
+	uint64_t start = MIN(header->p_offset, target->file_size), size;
 	size_t at = 0, name, payload;
 	GElf_Nhdr note;
 	Elf_Data *data;
 
-	if (header->p_offset >= target->file_size)
+	/* gdb writes them behind the memory, where they are the first to be cut off */
+	size = MIN(header->p_filesz, target->file_size - start);
+	if (size < header->p_filesz)
+		gap_add(&target->gaps, GAP_CORE_TRUNCATED, 0, header->p_filesz - size);
+	if (!size)
 		return true;
-	size = MIN(size, target->file_size - header->p_offset);
 	data = elf_getdata_rawchunk(elf, (int64_t)header->p_offset, size, ELF_T_NHDR);
 	while (data && (at = gelf_getnote(data, at, &note, &name, &payload))) {
 		const char *bytes = data->d_buf;
