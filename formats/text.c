@@ -55,6 +55,19 @@ struct memheap_cell text_cell(const struct memheap_report *report, const char *t
 	return cells[column];
 }
 
+/* How wide the titles of a record's columns are. */
+static int title_width(const struct memheap_table_shape *shape)
+{
+	size_t width = 18; /* of most records, so that they align with each other */
+
+	for (size_t i = 0; i < shape->column_count; i++) {
+		size_t length = strlen(shape->columns[i].title);
+
+		width = length > width ? length : width;
+	}
+	return (int)width;
+}
+
 bool text_record(const struct memheap_table *table, const struct style *style, FILE *out)
 {
 	const struct memheap_table_shape *shape = memheap_table_shape_of(table);
@@ -70,7 +83,7 @@ bool text_record(const struct memheap_table *table, const struct style *style, F
 		if (!headed)
 			text_heading(shape->title, style, out);
 		headed = true;
-		fprintf(out, "  %-18s %s\n", shape->columns[i].title,
+		fprintf(out, "  %-*s %s\n", title_width(shape), shape->columns[i].title,
 			format_cell(text, shape->columns[i].kind, &cells[i], style));
 	}
 	if (headed)

@@ -18,7 +18,7 @@ enum {
 static const struct memheap_column python_columns[] = {
 	[PYTHON_IMPLEMENTATION] = { "implementation", "IMPLEMENTATION", MEMHEAP_TEXT, "CPython" },
 	[PYTHON_VERSION] = { "version", "VERSION", MEMHEAP_TEXT, "As in sys.version" },
-	[PYTHON_HEXVERSION] = { "hexversion", "HEX", MEMHEAP_ID, "As sys.hexversion" },
+	[PYTHON_HEXVERSION] = { "hexversion", "HEXVERSION", MEMHEAP_ID, "As sys.hexversion" },
 	[PYTHON_BUILD] = { "build", "BUILD", MEMHEAP_TEXT,
 			   "release, or debug (configured --with-pydebug)" },
 	[PYTHON_FREE_THREADED] = { "free_threaded", "FREE-THREADED", MEMHEAP_FLAG,
