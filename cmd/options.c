@@ -52,6 +52,11 @@ const struct option_row option_rows[] = {
 	{ OPTION_LAYOUT, "layout", 0, ARGUMENT_CHOICE, "WHICH", "auto|dwarf|table", COMMANDS_REPORT,
 	  "Where offsets of CPython's structures come from: auto (the target's own and the "
 	  "built-in tables, checked against debug information), dwarf, table" },
+	{ OPTION_TMPDIR, "tmpdir", 0, ARGUMENT_DIRECTORY, "DIR", NULL, COMMANDS_REPORT,
+	  "Directory for the temporary file that a compressed core (zstd, lz4, xz, gzip) is "
+	  "unpacked "
+	  "to, or one that comes through a pipe (CORE is -: standard input). The file is gone at "
+	  "the end. Default: $TMPDIR, else /var/tmp" },
 	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT,
 	  "Work with N threads; default: one for each processor" },
 	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
@@ -228,6 +233,9 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 		return true;
 	case OPTION_THREADS:
 		return set_threads(settings, row, value);
+	case OPTION_TMPDIR:
+		settings->options.temporary_directory = value;
+		return true;
 	case OPTION_QUIET:
 		settings->quiet = true;
 		return true;

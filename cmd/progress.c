@@ -23,9 +23,14 @@ static void update(void *closure, const char *phase, uint64_t done, uint64_t tot
 	uint64_t now = now_ms();
 
 	(void)closure;
-	if (now - started < FIRST_AFTER_MS || now - shown < AGAIN_AFTER_MS || !total)
+	if (now - started < FIRST_AFTER_MS || now - shown < AGAIN_AFTER_MS)
 		return;
 	shown = now;
+	if (!total) {
+		fprintf(stderr, "\r\033[Kmemheap: %s %llu MiB", phase,
+			(unsigned long long)(done >> 20));
+		return;
+	}
 	fprintf(stderr, "\r\033[Kmemheap: %s %3u %%", phase, (unsigned)(done * 100 / total));
 }
 

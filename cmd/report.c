@@ -113,6 +113,16 @@ static bool parse_address(const char *text, uint64_t *ret)
 	return false;
 }
 
+/* Where unpacked cores go. */
+static const char *temporary_directory(const struct settings *settings)
+{
+	const char *directory = getenv("TMPDIR");
+
+	if (settings->options.temporary_directory)
+		return settings->options.temporary_directory;
+	return directory && *directory ? directory : NULL;
+}
+
 int command_report(const struct command *command, const struct settings *given)
 {
 	const struct memheap_report_shape *shape = find_shape(command->name);
@@ -123,6 +133,7 @@ int command_report(const struct command *command, const struct settings *given)
 	int status = MEMHEAP_DONE;
 
 	settings.options.library_paths = settings.library_paths;
+	settings.options.temporary_directory = temporary_directory(&settings);
 	if (!check_table(&settings, shape) || !check_sort(&settings, shape) ||
 	    (settings.argument_count > 1 &&
 	     !parse_address(settings.arguments[1], &settings.query.address)))

@@ -39,7 +39,8 @@ struct memheap_error {
 /* Accepts NULL. */
 void memheap_error_destroy(struct memheap_error *error);
 
-/* Called now and then during long work, from one of the worker threads. */
+/* Called now and then during long work, from one of the worker threads. With `total` 0 nobody knows
+ * how much there is, and `done` is bytes. */
 struct memheap_progress {
 	void (*update)(void *closure, const char *phase, uint64_t done, uint64_t total);
 	void *closure;
@@ -60,7 +61,8 @@ struct memheap_options {
 	size_t library_path_count;
 	bool force_modules; /* use files whose build id differs */
 	enum memheap_layout_source layout;
-	unsigned threads; /* 0: one for each processor */
+	unsigned threads;                /* 0: one for each processor */
+	const char *temporary_directory; /* to unpack compressed cores; NULL: /var/tmp */
 	struct memheap_progress progress;
 };
 
@@ -73,7 +75,10 @@ enum memheap_stage {
 
 struct memheap_snapshot;
 
-/* Opens the core file at `path` and decodes it as far as `last`. */
+/*
+ * Opens the core file at `path` and decodes it as far as `last`. It may be compressed with zstd,
+ * lz4, xz or gzip; "-" is standard input.
+ */
 struct memheap_error *memheap_snapshot_create(const char *path,
 					      const struct memheap_options *options,
 					      enum memheap_stage last,

@@ -11,12 +11,21 @@ static void notice_state(struct memheap_snapshot *s)
 {
 	const struct target *target = &s->target;
 	const struct gap *truncated = &target->gaps.kinds[GAP_CORE_TRUNCATED];
+	const struct unpacked *unpacked = &target->unpacked;
 
+	if (unpacked->flaw) {
+		notice_add(&s->notices, NOTICE_STREAM_DAMAGED,
+			   "the %s stream that holds the core %s near byte %llu", unpacked->format,
+			   unpacked->flaw, (unsigned long long)unpacked->flaw_at);
+		notice_hint(&s->notices, TARGET_FLAW_HINT);
+	}
 	if (truncated->count)
 		notice_add(&s->notices, NOTICE_TRUNCATED,
 			   "the core is truncated: %llu of %llu bytes are missing",
 			   (unsigned long long)(target->expected_size - target->file_size),
 			   (unsigned long long)target->expected_size);
+	if (truncated->count && unpacked->flaw)
+		notice_hint(&s->notices, TARGET_FLAW_HINT);
 	if (!s->has_python)
 		return;
 	if (s->python.finalizing)
@@ -82,7 +91,8 @@ static struct memheap_error *explain(const struct target *target, struct memheap
 {
 	struct memheap_error *named = error;
 
-	if (!error || error->status != MEMHEAP_NOT_PYTHON)
+	/* without a path memory ran out */
+	if (!error || !target->path || error->status != MEMHEAP_NOT_PYTHON)
 		return error;
 	if (!strstr(error->message, target->path)) {
 		named = error_create(error->status, "cannot decode %s: %s", target->path,
@@ -91,6 +101,10 @@ static struct memheap_error *explain(const struct target *target, struct memheap
 			named = error_hint(named, "%s", error->hint);
 		memheap_error_destroy(error);
 	}
+	if (target->unpacked.flaw)
+		return error_hint(named, "its %s stream %s near byte %llu: %s",
+				  target->unpacked.format, target->unpacked.flaw,
+				  (unsigned long long)target->unpacked.flaw_at, TARGET_FLAW_HINT);
 	if (target->gaps.kinds[GAP_CORE_TRUNCATED].count)
 		return error_hint(named,
 				  "the core is truncated, %llu of %llu bytes are missing: raise "
@@ -98,7 +112,8 @@ static struct memheap_error *explain(const struct target *target, struct memheap
 				  (unsigned long long)(target->expected_size - target->file_size),
 				  (unsigned long long)target->expected_size);
 	return error_hint(named, "%s%smemheap info %s shows what is known of it",
-			  named->hint ? named->hint : "", named->hint ? "; " : "", target->path);
+			  named->hint ? named->hint : "", named->hint ? "; " : "",
+			  target->from_input ? "-" : target->path);
 }
 
 static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
@@ -113,7 +128,7 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	};
 	struct memheap_error *error;
 
-	error = target_open(&s->target, path);
+	error = target_open(&s->target, path, options->temporary_directory, &s->parallel);
 	if (!error)
 		error = modules_load(&s->modules, &s->target, &search, &s->notices);
 	if (!error && !stacks_find(&s->stacks, &s->target.image, &s->target.process))

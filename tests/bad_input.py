@@ -40,9 +40,10 @@ def run(*arguments, **more):
     start = time.monotonic()
     command = [*os.environ.get('MEMHEAP_WRAPPER', '').split(), harness.MEMHEAP, *arguments]
     more.setdefault('stdout', subprocess.PIPE)
+    more.setdefault('stdin', subprocess.DEVNULL)
     process = subprocess.run(more.pop('before', []) + command, stderr=subprocess.PIPE, text=True,
                              timeout=SECONDS_MAX, errors='surrogateescape',
-                             stdin=subprocess.DEVNULL, preexec_fn=limit, **more)
+                             preexec_fn=limit, **more)
     assert process.returncode in DOCUMENTED, (arguments, process.returncode, process.stderr)
     return harness.Result(process, time.monotonic() - start)
 

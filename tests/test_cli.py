@@ -251,7 +251,7 @@ def test_interrupted_ends_with_130(newest_core, tmp_path):
 def test_version_names_the_libraries(arguments):
     output = harness.memheap(*arguments).stdout
     assert output.startswith('memheap ') and output.count('\n') == 1
-    for library in ('elfutils', 'zlib', 'jansson', 'libsmartcols'):
+    for library in ('elfutils', 'zlib', 'zstd', 'lz4', 'xz', 'jansson', 'libsmartcols'):
         assert library + ' ' in output
 
 

@@ -12,33 +12,93 @@
 
 #define DROP_BYTES (16UL << 20)
 
-/* What a file that is no core may be, by its first bytes. */
-static const struct format {
-	const char *magic;
-	size_t size;
-	const char *name, *unpack;
-} formats[] = {
-	{ "\x28\xb5\x2f\xfd", 4, "zstd", "zstd -d" },
-	{ "\x1f\x8b", 2, "gzip", "gzip -d" },
-	{ "\xfd\x37zXZ", 5, "xz", "xz -d" },
-	{ "\x04\x22\x4d\x18", 4, "lz4", "lz4 -d" },
-	{ "BZh", 3, "bzip2", "bzip2 -d" },
-};
-
+/* What cannot be unpacked here. */
 static struct memheap_error *check_magic(const struct target *target)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
-		const struct format *format = &formats[i];
+	const char *outer = target->unpacked.format;
+	const char *inner = unpack_format_name(target->file, target->file_size);
 
-		if (target->file_size < format->size ||
-		    memcmp(target->file, format->magic, format->size))
-			continue;
-		return error_hint(error_create(MEMHEAP_FAILED,
-					       "cannot read %s: it is compressed with %s",
-					       target->path, format->name),
-				  "unpack it first: %s %s", format->unpack, target->path);
-	}
+	if (outer && inner)
+		return error_hint(
+			error_create(MEMHEAP_FAILED,
+				     "cannot read %s: it is compressed with %s, then with %s",
+				     target->path, inner, outer),
+			"unpack it once: %s -d", outer);
+	if (target->file_size < 3 || memcmp(target->file, "BZh", 3))
+		return NULL;
+	return error_hint(error_create(MEMHEAP_FAILED,
+				       "cannot read %s: it is compressed with bzip2", target->path),
+			  "unpack it first: bzip2 -d %s", target->path);
+}
+
+static struct memheap_error *open_input(struct target *target, const char *path)
+{
+	struct memheap_error *error;
+
+	target->from_input = !strcmp(path, "-");
+	target->path = strdup(target->from_input ? "standard input" : path);
+	if (!target->path)
+		return &error_no_memory;
+	if (target->from_input && isatty(STDIN_FILENO))
+		return error_hint(error_create(MEMHEAP_USAGE, "cannot read a core from a terminal"),
+				  "send it through a pipe, or name a file");
+	target->fd = target->from_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+					: open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (target->fd >= 0)
+		return NULL;
+	error = error_create_errno("cannot open %s", target->path);
+	return target->from_input
+		       ? error_hint(error, "name a file, or send the core through a pipe")
+		       : error;
+}
+
+/* Puts in place of a stream, compressed or not, a file that holds the core. */
+static struct memheap_error *unpack_input(struct target *target, const char *directory,
+					  const struct parallel *parallel, uint64_t size)
+{
+	const struct unpack_request request = {
+		.fd = target->fd,
+		.path = target->path,
+		.size = size,
+		.directory = directory ? directory : "/var/tmp",
+		.progress = parallel->progress,
+	};
+	struct memheap_error *error;
+	int fd;
+
+	error = unpack(&request, &target->unpacked, &fd);
+	if (error)
+		return error;
+	close(target->fd);
+	target->fd = fd;
 	return NULL;
+}
+
+/* Makes `fd` a file that can be mapped. */
+static struct memheap_error *make_mappable(struct target *target, const char *directory,
+					   const struct parallel *parallel)
+{
+	struct stat status;
+	uint8_t begin[8];
+	off_t offset = 0;
+	ssize_t size;
+
+	if (fstat(target->fd, &status))
+		return error_create_errno("cannot open %s", target->path);
+	if (target->from_input && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+		return unpack_input(target, directory, parallel, 0);
+	if (!S_ISREG(status.st_mode))
+		return error_hint(
+			error_create(MEMHEAP_FAILED, "cannot read %s: it is not a regular file",
+				     target->path),
+			"save the core to a file first, or give it as standard input (-)");
+	if (target->from_input)
+		offset = MAX(lseek(target->fd, 0, SEEK_CUR), 0);
+	size = pread(target->fd, begin, sizeof(begin), offset);
+	if (!offset && !(size > 0 && unpack_format_name(begin, (size_t)size)))
+		return NULL;
+	return unpack_input(target, directory, parallel,
+			    status.st_size > offset ? (uint64_t)(status.st_size - offset) : 0);
 }
 
 static struct memheap_error *map_file(struct target *target)
@@ -46,14 +106,8 @@ static struct memheap_error *map_file(struct target *target)
 	struct stat status;
 	void *file;
 
-	target->fd = open(target->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (target->fd < 0 || fstat(target->fd, &status))
+	if (fstat(target->fd, &status))
 		return error_create_errno("cannot open %s", target->path);
-	if (!S_ISREG(status.st_mode))
-		return error_hint(error_create(MEMHEAP_FAILED,
-					       "cannot read %s: it is not a regular file",
-					       target->path),
-				  "save the core to a file first");
 	if (!status.st_size)
 		return error_hint(
 			error_create(MEMHEAP_FAILED, "cannot read %s: it is empty", target->path),
@@ -67,19 +121,47 @@ static struct memheap_error *map_file(struct target *target)
 	return NULL;
 }
 
-struct memheap_error *target_open(struct target *target, const char *path)
+/* What is wrong with a compressed stream, behind what is wrong with the core therefore. */
+static struct memheap_error *explain_flaw(const struct target *target, struct memheap_error *error)
+{
+	const struct unpacked *unpacked = &target->unpacked;
+	struct memheap_error *longer;
+
+	if (!error || !unpacked->flaw)
+		return error;
+	longer = error_create(error->status, "%s; its %s stream %s near byte %llu", error->message,
+			      unpacked->format, unpacked->flaw,
+			      (unsigned long long)unpacked->flaw_at);
+	memheap_error_destroy(error);
+	return error_hint(longer, "%s", TARGET_FLAW_HINT);
+}
+
+static void add_flaw(struct target *target)
+{
+	const struct gap *truncated = &target->gaps.kinds[GAP_CORE_TRUNCATED];
+
+	if (target->unpacked.flaw)
+		gap_add(&target->gaps, GAP_STREAM_DAMAGED, truncated->count ? truncated->first : 0,
+			0);
+}
+
+struct memheap_error *target_open(struct target *target, const char *path, const char *directory,
+				  const struct parallel *parallel)
 {
 	struct memheap_error *error;
 
-	*target = (struct target){ .fd = -1, .path = strdup(path) };
-	if (!target->path)
-		return &error_no_memory;
-	error = map_file(target);
+	*target = (struct target){ .fd = -1 };
+	error = open_input(target, path);
+	if (!error)
+		error = make_mappable(target, directory, parallel);
+	if (!error)
+		error = map_file(target);
 	if (!error)
 		error = check_magic(target);
 	if (!error)
 		error = elf_core_load(target);
-	return error;
+	add_flaw(target);
+	return explain_flaw(target, error);
 }
 
 static void drop_pages(void *context, unsigned worker, size_t begin, size_t end)

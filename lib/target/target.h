@@ -7,10 +7,15 @@
 #include "../base/parallel.h"
 #include "image.h"
 #include "process.h"
+#include "unpack.h"
+
+#define TARGET_FLAW_HINT "copy the compressed file again: this one is not as it was made"
 
 struct target {
-	char *path;
-	int fd;
+	char *path;      /* what messages call it */
+	bool from_input; /* it came as standard input */
+	struct unpacked unpacked;
+	int fd;              /* of the core, or the temporary file that it was unpacked to */
 	const uint8_t *file; /* the core, mapped */
 	uint64_t file_size;
 	uint64_t expected_size; /* bytes that the headers announce */
@@ -19,8 +24,12 @@ struct target {
 	struct gaps gaps;
 };
 
-/* Opens the core at `path`; what is wrong with a part of it is a gap, not an error. */
-struct memheap_error *target_open(struct target *target, const char *path);
+/*
+ * Opens the core at `path` ("-": standard input); what is wrong with a part of it is a gap, not an
+ * error. What can't be mapped is put into a temporary file in `directory` (NULL: /var/tmp).
+ */
+struct memheap_error *target_open(struct target *target, const char *path, const char *directory,
+				  const struct parallel *parallel);
 
 /* Unmaps the core with as many threads as `parallel` says: it is work for each of its pages. */
 void target_close(struct target *target, const struct parallel *parallel);

@@ -79,7 +79,7 @@ static struct memheap_error *open_core(struct target *target, const struct core 
 
 	assert_int_equal(write(file, core, size), size);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	error = target_open(target, path);
+	error = target_open(target, path, NULL, &alone);
 	close(file);
 	return error;
 }
