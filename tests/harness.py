@@ -117,7 +117,7 @@ def hide_debug_files(name, program):
 
 
 def flavours(path):
-    """The interpreter at path as it is, and without symbols."""
+    """The interpreter at path as it is, with debug hooks, and without symbols."""
     about = ask([path])
     if not about:
         return
@@ -129,6 +129,7 @@ def flavours(path):
     where = 'pyenv' if '.pyenv' in path else 'system'
     name = '%s-%s' % (where, text)
     yield Interpreter(name, [path], tuple(version))
+    yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': 'debug'})
     # Debian's program has all in itself, although its configuration speaks of a library
     if library and not links(path, library):
         library = None
