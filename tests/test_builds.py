@@ -12,9 +12,9 @@ CODE = 'import os; kept = [str(i) for i in range(100000)]; os.abort()'
 
 @pytest.fixture(scope='module')
 def plain():
-    """The interpreters of this machine as they are, one for each version."""
+    """The release builds of this machine as they are, one for each version."""
     found = [one for one in harness.interpreters() if not one.root and not one.environment and
-             'strip' not in one.name]
+             'strip' not in one.name and 'pydebug' not in one.name]
     assert found
     return found
 
@@ -111,12 +111,32 @@ def test_overwritten_guards(malloc, size, offset, count, guards, plain, tmp_path
     assert 'previous' in found
 
 
-def test_debug_build_is_refused():
-    command = '/usr/bin/python3.11d'
-    if not os.path.exists(command):
-        pytest.skip('no %s (Debian: python3-dbg)' % command)
-    interpreter = harness.Interpreter('debug', [command], (3, 11))
-    core = harness.abort_core(interpreter, CODE)
+@pytest.fixture
+def debug_build():
+    found = [one for one in harness.interpreters() if one.name.endswith('-pydebug')]
+    if not found:
+        pytest.skip('no debug build (Debian: python3-dbg)')
+    return found[0]
+
+
+def test_debug_build(debug_build):
+    core = harness.abort_core(debug_build, CODE)
+    report = core.report()
+    table = core.memheap('analyze', '--layout', 'table', check=False)
+    core.close()
+    assert report['python']['build'] == 'debug'
+    assert report['resolution']['layout'] == 'DWARF'
+    assert report['resolution']['allocator'] == 'pymalloc, debug hooks'
+    assert table.code == 3 and 'there is no table' in table.stderr
+
+
+def test_debug_build_without_dwarf_is_refused(debug_build):
+    program = os.path.realpath(debug_build.command[0])
+    copy = os.path.join(harness.strip_library(debug_build.name, program),
+                        os.path.basename(program))
+    prefix = harness.ask(debug_build.command)[4]
+    stripped = harness.Interpreter('debug', [copy], debug_build.version, {'PYTHONHOME': prefix})
+    core = harness.abort_core(stripped, CODE)
     result = core.memheap('analyze', check=False)
     core.close()
     assert result.code == 3 and not result.stdout

@@ -18,7 +18,7 @@ PROGRAMS_DEBUG = ['zoo', 'threads', 'interpreters']
 def core(request, cores, interpreter):
     if 'stripped' in interpreter.name and request.param not in PROGRAMS_STRIPPED:
         pytest.skip('stripped interpreters: ' + ', '.join(PROGRAMS_STRIPPED))
-    if 'debugmalloc' in interpreter.name and request.param not in PROGRAMS_DEBUG:
+    if 'debug' in interpreter.name and request.param not in PROGRAMS_DEBUG:
         pytest.skip('debug hooks: ' + ', '.join(PROGRAMS_DEBUG))
     return cores.get(interpreter, *request.param.split())
 
