@@ -81,7 +81,7 @@ def candidates():
     found = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python3'))
     found += glob.glob('/usr/bin/python3.[0-9]*') + glob.glob('/usr/local/bin/python3.[0-9]*')
     found += filter(None, os.environ.get('MEMHEAP_TEST_PYTHONS', '').split(':'))
-    return [path for path in sorted(found) if re.search(r'python3(\.\d+)?$', path)]
+    return [path for path in sorted(found) if re.search(r'python3(\.\d+d?)?$', path)]
 
 
 def strip_library(name, library):
@@ -117,18 +117,22 @@ def hide_debug_files(name, program):
 
 
 def flavours(path):
-    """The interpreter at path as it is, and without symbols."""
+    """The interpreter at path as it is, with debug hooks, and without symbols; a debug build as it is."""
     about = ask([path])
     if not about:
         return
     version, implementation, library, directory, prefix, free_threaded, debug = about
-    if implementation != 'cpython' or free_threaded or debug or \
+    if implementation != 'cpython' or free_threaded or \
             not OLDEST <= tuple(version[:2]) <= NEWEST:
         return
     text = '.'.join(map(str, version))
     where = 'pyenv' if '.pyenv' in path else 'system'
     name = '%s-%s' % (where, text)
+    if debug:       # its debug hooks are on, and nothing but DWARF tells its layout
+        yield Interpreter(name + '-pydebug', [path], tuple(version))
+        return
     yield Interpreter(name, [path], tuple(version))
+    yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': 'debug'})
     # Debian's program has all in itself, although its configuration speaks of a library
     if library and not links(path, library):
         library = None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Other ways to build CPython, and to set up its allocators: done right, or said clearly."""
+import json
 import os
 
 import pytest
@@ -11,17 +12,21 @@ CODE = 'import os; kept = [str(i) for i in range(100000)]; os.abort()'
 
 @pytest.fixture(scope='module')
 def plain():
-    """The interpreters of this machine as they are, one for each version."""
-    found = [one for one in harness.interpreters() if not one.root and 'strip' not in one.name]
+    """The release builds of this machine as they are, one for each version."""
+    found = [one for one in harness.interpreters() if not one.root and not one.environment and
+             'strip' not in one.name and 'pydebug' not in one.name]
     assert found
     return found
 
 
-def core_with(interpreter, malloc):
+def with_malloc(interpreter, malloc):
     environment = dict(interpreter.environment, PYTHONMALLOC=malloc)
-    one = harness.Interpreter(interpreter.name, interpreter.command, interpreter.version,
-                              environment, interpreter.options)
-    return harness.abort_core(one, CODE)
+    return harness.Interpreter(interpreter.name, interpreter.command, interpreter.version,
+                               environment, interpreter.options)
+
+
+def core_with(interpreter, malloc):
+    return harness.abort_core(with_malloc(interpreter, malloc), CODE)
 
 
 def test_pythonmalloc_malloc(plain):
@@ -36,21 +41,102 @@ def test_pythonmalloc_malloc(plain):
         assert unknown < 100000, interpreter
 
 
-def test_debug_hooks_are_a_gap(plain):
+@pytest.mark.parametrize('malloc, path', [('pymalloc_debug', 'pymalloc/debug guards'),
+                                          ('malloc_debug', 'malloc/debug guards')])
+def test_debug_hooks(malloc, path, plain):
     for interpreter in plain:
-        core = core_with(interpreter, 'debug')
-        result = core.memheap('types', '--format', 'json', check=False)
+        core = core_with(interpreter, malloc)
+        report = core.report()
         core.close()
-        assert result.code == 5, interpreter
-        assert '"debug_hooks"' in result.stdout
+        assert report['python']['build'] == 'release'
+        assert report['resolution']['allocator'] == malloc.split('_')[0] + ', debug hooks'
+        texts = {row['type']: row['objects'] for row in report['types']}['str']
+        assert 100000 < texts < 120000, interpreter
+        memory = {row['path']: row['bytes'] for row in report['memory']}
+        assert sum(memory.values()) == report['completeness']['image_bytes']
+        assert memory[path] > 24 * texts
+        unknown = sum(size for name, size in memory.items() if name.startswith('unknown'))
+        assert unknown < 100000, interpreter
 
 
-def test_debug_build_is_refused():
-    command = '/usr/bin/python3.11d'
-    if not os.path.exists(command):
-        pytest.skip('no %s (Debian: python3-dbg)' % command)
-    interpreter = harness.Interpreter('debug', [command], (3, 11))
-    core = harness.abort_core(interpreter, CODE)
+def test_without_debug_hooks(plain):
+    for malloc in 'pymalloc', 'malloc':
+        core = core_with(plain[0], malloc)
+        report = core.report()
+        core.close()
+        assert report['resolution']['allocator'] == malloc
+        assert not [row for row in report['memory'] if 'guards' in row['path']]
+
+
+OVERWRITE = """
+import ctypes, os, sys
+victim = bytes(%d)
+ctypes.memset(id(victim) + %s, 0x55, %d)
+with open(%r, 'w') as file:
+    file.write(str(id(victim)))
+os.abort()
+"""
+END = 'sys.getsizeof(victim)'
+
+
+OVERWRITTEN = [
+    (END, 1, 'trailer overwritten'), (END + ' + 7', 1, 'trailer overwritten'),
+    ('-1', 1, 'header overwritten'), ('-8', 8, 'header overwritten'),
+    ('-16', 16, 'header overwritten')]
+
+
+# Small ones lie in pools; for large ones pymalloc asks malloc, with guards of its own. Of malloc's
+# chunks with no others, the header is what tells that there are guards.
+@pytest.mark.parametrize('size', [7, 100, 5000, 500000])
+@pytest.mark.parametrize('malloc, offset, count, guards', [
+    *[('debug', *row) for row in OVERWRITTEN], *[('malloc_debug', *row) for row in OVERWRITTEN[:4]]])
+def test_overwritten_guards(malloc, size, offset, count, guards, plain, tmp_path):
+    path = str(tmp_path / 'address')
+    code = OVERWRITE % (size, offset, count, path)
+    core = harness.abort_core(with_malloc(plain[-1], malloc), code)
+    address = int(open(path).read())
+    report = core.memheap('analyze', '--format', 'json', check=False)
+    shown = core.memheap('object', hex(address), '--format', 'json', check=False)
+    core.close()
+    assert report.code == shown.code == 5
+    gaps = {row['gap']: row for row in json.loads(report.stdout)['gaps']}
+    assert list(gaps) == ['guards_damaged']
+    assert gaps['guards_damaged']['code'] == 'MH0240'
+    assert gaps['guards_damaged']['count'] == 1
+    assert gaps['guards_damaged']['first_address'] == hex(address)
+    shown = json.loads(shown.stdout)
+    assert shown['place']['guards'] == guards
+    found = {row['relation']: row for row in shown['objects']}
+    assert found['self']['type'] == 'bytes' and found['self']['shallow_bytes'] == size + 33
+    assert 'previous' in found
+
+
+@pytest.fixture
+def debug_build():
+    found = [one for one in harness.interpreters() if one.name.endswith('-pydebug')]
+    if not found:
+        pytest.skip('no debug build (Debian: python3-dbg)')
+    return found[0]
+
+
+def test_debug_build(debug_build):
+    core = harness.abort_core(debug_build, CODE)
+    report = core.report()
+    table = core.memheap('analyze', '--layout', 'table', check=False)
+    core.close()
+    assert report['python']['build'] == 'debug'
+    assert report['resolution']['layout'] == 'DWARF'
+    assert report['resolution']['allocator'] == 'pymalloc, debug hooks'
+    assert table.code == 3 and 'there is no table' in table.stderr
+
+
+def test_debug_build_without_dwarf_is_refused(debug_build):
+    program = os.path.realpath(debug_build.command[0])
+    copy = os.path.join(harness.strip_library(debug_build.name, program),
+                        os.path.basename(program))
+    prefix = harness.ask(debug_build.command)[4]
+    stripped = harness.Interpreter('debug', [copy], debug_build.version, {'PYTHONHOME': prefix})
+    core = harness.abort_core(stripped, CODE)
     result = core.memheap('analyze', check=False)
     core.close()
     assert result.code == 3 and not result.stdout

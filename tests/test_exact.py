@@ -10,12 +10,16 @@ PROGRAMS = ['zoo', 'library', 'threads', 'chunks', 'interpreters', 'arrays', 'we
             'fragmented 10', 'fragmented 50', 'fragmented 90']
 # Stripped interpreters differ in how the runtime and the allocators are found, not in the objects.
 PROGRAMS_STRIPPED = ['zoo', 'threads', 'chunks']
+# Debug hooks move all that is in blocks, whatever it is.
+PROGRAMS_DEBUG = ['zoo', 'threads', 'interpreters']
 
 
 @pytest.fixture(params=PROGRAMS)
 def core(request, cores, interpreter):
     if 'stripped' in interpreter.name and request.param not in PROGRAMS_STRIPPED:
         pytest.skip('stripped interpreters: ' + ', '.join(PROGRAMS_STRIPPED))
+    if 'debug' in interpreter.name and request.param not in PROGRAMS_DEBUG:
+        pytest.skip('debug hooks: ' + ', '.join(PROGRAMS_DEBUG))
     return cores.get(interpreter, *request.param.split())
 
 

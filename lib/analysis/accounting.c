@@ -137,13 +137,14 @@ static void add_totals(struct builder *builder, const char *path, const struct b
 
 /* Bytes of pymalloc that are no blocks in use. */
 struct pymalloc_sums {
-	uint64_t free, untouched, unused_pools, headers, tails, alignment, damaged;
+	uint64_t free, untouched, unused_pools, headers, tails, alignment, guards, damaged;
 };
 
 /* Adds one pool; false when it is not in the image. */
-static void sum_pool(struct pymalloc_sums *sums, const struct pymalloc *pymalloc,
+static void sum_pool(struct pymalloc_sums *sums, const struct block_map *map,
 		     const struct pool *pool)
 {
+	const struct pymalloc *pymalloc = &map->pymalloc;
 	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
 
 	if (!pool->count) {
@@ -152,6 +153,7 @@ static void sum_pool(struct pymalloc_sums *sums, const struct pymalloc *pymalloc
 	}
 	sums->headers += pymalloc->header_bytes;
 	sums->tails += pymalloc->pool_bytes - pymalloc->header_bytes - pool->count * size;
+	sums->guards += (uint64_t)pool->used * pool_guards(map, pool->size_class) * GUARD_BYTES;
 	sums->free += ((uint64_t)pool->carved - pool->used) * size;
 	sums->untouched += ((uint64_t)pool->count - pool->carved) * size;
 }
@@ -168,7 +170,7 @@ static void sum_arena(struct pymalloc_sums *sums, const struct memheap_snapshot 
 
 		if (!arena->readable && !image_at(&s->target.image, at, pymalloc->pool_bytes))
 			continue;
-		sum_pool(sums, pymalloc, &pymalloc->pools[arena->pools + i]);
+		sum_pool(sums, &s->blocks, &pymalloc->pools[arena->pools + i]);
 		known += pymalloc->pool_bytes;
 	}
 	*(arena->readable ? &sums->alignment : &sums->damaged) += readable - known;
@@ -177,19 +179,20 @@ static void sum_arena(struct pymalloc_sums *sums, const struct memheap_snapshot 
 /* Bytes of malloc that are no chunks in use. */
 struct malloc_sums {
 	uint64_t states[CHUNK_STATES]; /* by state, but CHUNK_USED */
-	uint64_t overhead, damaged;
+	uint64_t overhead, guards, damaged;
 };
 
 /* Adds one heap of which `readable` bytes are in the image. */
-static void sum_heap(struct malloc_sums *sums, const struct malloc_map *malloc,
-		     const struct heap *heap, uint64_t readable)
+static void sum_heap(struct malloc_sums *sums, const struct block_map *map, const struct heap *heap,
+		     uint64_t readable)
 {
 	uint64_t usable = 0;
 
 	for (size_t i = heap->first; i < heap->first + heap->count; i++) {
-		const struct chunk *chunk = &malloc->chunks.items[i];
+		const struct chunk *chunk = &map->malloc.chunks.items[i];
 
 		usable += chunk->size;
+		sums->guards += chunk_guards(map, i) * GUARD_BYTES;
 		if (chunk->state != CHUNK_USED)
 			sums->states[chunk->state] += chunk->size;
 	}
@@ -220,7 +223,7 @@ static void sum_allocators(struct builder *builder, const struct areas *areas,
 	for (size_t i = 0; i < arenas; i++)
 		sum_arena(pymalloc, builder->s, &map->pymalloc.arenas.items[i], readable[i]);
 	for (size_t i = 0; i < heaps; i++)
-		sum_heap(malloc, &map->malloc, &map->malloc.heaps.items[i], readable[arenas + i]);
+		sum_heap(malloc, map, &map->malloc.heaps.items[i], readable[arenas + i]);
 }
 
 /* Used blocks that nobody knows, by size class. */
@@ -230,10 +233,11 @@ static void add_unknown_blocks(struct builder *builder)
 
 	for (unsigned i = 0; i < pymalloc->class_count; i++) {
 		uint64_t size = pymalloc_block_bytes(pymalloc, i), unknown = 0;
+		uint64_t guards = pool_guards(&builder->s->blocks, i) * GUARD_BYTES;
 
 		for (size_t state = 0; state < pymalloc->states.count; state++)
 			unknown += objects_class(&builder->s->objects, state, i)->unknown;
-		add_leaf(builder, unknown * size, "unknown/pymalloc blocks/%llu bytes",
+		add_leaf(builder, unknown * (size - guards), "unknown/pymalloc blocks/%llu bytes",
 			 (unsigned long long)size);
 	}
 }
@@ -257,6 +261,7 @@ static void add_pymalloc(struct builder *builder, const struct pymalloc_sums *su
 	add_leaf(builder, sums->unused_pools, "pymalloc/unused pools");
 	add_leaf(builder, sums->headers, "pymalloc/pool headers");
 	add_leaf(builder, sums->tails, "pymalloc/pool tails");
+	add_leaf(builder, sums->guards, "pymalloc/debug guards");
 	add_leaf(builder, sums->alignment, "pymalloc/arena alignment");
 }
 
@@ -267,6 +272,7 @@ static void add_malloc(struct builder *builder, const struct malloc_sums *sums)
 	add_leaf(builder, sums->states[CHUNK_TCACHE], "malloc/thread caches");
 	add_leaf(builder, sums->states[CHUNK_FASTBIN], "malloc/fastbins");
 	add_leaf(builder, sums->states[CHUNK_TOP], "malloc/top");
+	add_leaf(builder, sums->guards, "malloc/debug guards");
 	add_leaf(builder, sums->overhead, "malloc/overhead");
 }
 

@@ -22,6 +22,7 @@ enum {
 	PLACE_USE,
 	PLACE_BLOCK,
 	PLACE_BLOCK_BYTES,
+	PLACE_GUARDS,
 	PLACE_OFFSET,
 	PLACE_ARENA,
 	PLACE_POOL,
@@ -38,8 +39,13 @@ static const struct memheap_column place_columns[] = {
 	[PLACE_USE] = { "use", "USE", MEMHEAP_TEXT, "What a buffer is for; which free list" },
 	[PLACE_BLOCK] = { "block_address", "BLOCK", MEMHEAP_ADDRESS, "Start of the block" },
 	[PLACE_BLOCK_BYTES] = { "block_bytes", "BLOCK SIZE", MEMHEAP_BYTES, "Its usable bytes" },
+	[PLACE_GUARDS] = { "guards", "GUARDS", MEMHEAP_TEXT,
+			   "How the guards are that debug hooks put around the block: intact; "
+			   "header, trailer, or header and trailer overwritten (memory "
+			   "corruption: the program wrote outside of this block, or of a "
+			   "neighbour's); absent without hooks" },
 	[PLACE_OFFSET] = { "offset_bytes", "OFFSET", MEMHEAP_BYTES,
-			   "Where the address lies in the block" },
+			   "Where the address lies in the block; absent in the guards before it" },
 	[PLACE_ARENA] = { "arena_address", "ARENA", MEMHEAP_ADDRESS, "Its arena of pymalloc" },
 	[PLACE_POOL] = { "pool_address", "POOL", MEMHEAP_ADDRESS, "Its pool of pymalloc" },
 };
@@ -231,7 +237,9 @@ static void add_place(struct memheap_report *report, const struct place *place,
 		row[PLACE_ALLOCATOR] = cell_text(place->block.pool ? "pymalloc" : "malloc");
 	row[PLACE_BLOCK] = cell_number(place->block.start);
 	row[PLACE_BLOCK_BYTES] = cell_number(place->block.size);
-	row[PLACE_OFFSET] = cell_number(at - place->block.start);
+	row[PLACE_GUARDS] = cell_text(debug_hooks_condition(&place->block, &s->target.image));
+	if (at >= place->block.start)
+		row[PLACE_OFFSET] = cell_number(at - place->block.start);
 }
 
 static void add_object(struct memheap_report *report, block_id id, const char *relation)

@@ -70,6 +70,7 @@ enum {
 	RESOLUTION_FROM_TABLE,
 	RESOLUTION_FROM_DWARF,
 	RESOLUTION_DIFFERENCES,
+	RESOLUTION_ALLOCATOR,
 	RESOLUTION_PYMALLOC,
 	RESOLUTION_MALLOC,
 };
@@ -100,6 +101,9 @@ static const struct memheap_column resolution_columns[] = {
 				    "Fields from DWARF" },
 	[RESOLUTION_DIFFERENCES] = { "layout_differences", "DIFFERENCES", MEMHEAP_COUNT,
 				     "Fields in which DWARF contradicted the rest, and won" },
+	[RESOLUTION_ALLOCATOR] = { "allocator", "ALLOCATOR", MEMHEAP_TEXT,
+				   "What objects are allocated with, as PYTHONMALLOC says: "
+				   "pymalloc, or malloc; and whether debug hooks are around it" },
 	[RESOLUTION_PYMALLOC] = { "pymalloc_method", "PYMALLOC BY", MEMHEAP_TEXT,
 				  "How pymalloc's arenas were found" },
 	[RESOLUTION_MALLOC] = { "malloc_method", "MALLOC BY", MEMHEAP_TEXT,
@@ -129,6 +133,16 @@ static const char *describe_layout(struct memheap_report *report, const struct l
 						 : ", checked against DWARF");
 }
 
+/* "pymalloc, debug hooks" */
+static const char *describe_allocator(const struct block_map *map)
+{
+	bool hooked = map->hooks.pools || map->hooks.chunks;
+
+	if (map->pymalloc.arenas.count)
+		return hooked ? "pymalloc, debug hooks" : "pymalloc";
+	return hooked ? "malloc, debug hooks" : "malloc";
+}
+
 void add_resolution(struct memheap_report *report)
 {
 	const struct memheap_snapshot *s = report->snapshot;
@@ -156,6 +170,8 @@ void add_resolution(struct memheap_report *report)
 	row[RESOLUTION_FROM_TABLE] = cell_number(layout->from_table);
 	row[RESOLUTION_FROM_DWARF] = cell_number(layout->from_dwarf);
 	row[RESOLUTION_DIFFERENCES] = cell_number(layout->differences);
+	if (s->blocks.tags)
+		row[RESOLUTION_ALLOCATOR] = cell_text(describe_allocator(&s->blocks));
 	if (s->blocks.pymalloc.states.count)
 		row[RESOLUTION_PYMALLOC] = cell_text(s->blocks.pymalloc.states.items[0].found);
 	row[RESOLUTION_MALLOC] = cell_text(s->blocks.malloc.found);

@@ -236,13 +236,13 @@ static bool is_damage(enum gap_kind kind)
 	case GAP_ARENA_UNREADABLE:
 	case GAP_ARENA_DAMAGED:
 	case GAP_POOL_DAMAGED:
-	case GAP_DEBUG_HOOKS:
 	case GAP_HEAP_UNREADABLE:
 	case GAP_HEAP_DAMAGED:
 	case GAP_HEAP_LIST_DAMAGED:
 	case GAP_GC_LIST_DAMAGED:
 	case GAP_FREE_LIST_DAMAGED:
 	case GAP_INTERPRETER_DAMAGED:
+	case GAP_GUARDS_DAMAGED:
 		return true;
 	default:
 		return false;

@@ -5,7 +5,6 @@
 
 #include "../base/cleanup.h"
 #include "blocks.h"
-#include "debug_hooks.h"
 
 #define POOL_GRAIN      64 /* pools at a time */
 #define BLOCKS_MAX      (1ULL << 31)
@@ -206,8 +205,8 @@ struct memheap_error *blocks_build(struct block_map *map, const struct python *p
 	error = malloc_load(&map->malloc, python->memory.image, modules, &taken, &map->gaps);
 	if (!error)
 		error = walk_all(map, python, parallel);
-	if (!error)
-		debug_hooks_check(map, &python->memory);
+	if (!error && !debug_hooks_find(map, python->memory.image, parallel))
+		error = &error_no_memory;
 	return error;
 }
 
@@ -217,6 +216,7 @@ void blocks_deinit(struct block_map *map)
 		munmap(map->tags, ((uint64_t)map->count + 1) * sizeof(*map->tags));
 	pymalloc_deinit(&map->pymalloc);
 	malloc_unload(&map->malloc);
+	debug_hooks_deinit(&map->hooks);
 	free(map->statics.items);
 	*map = (struct block_map){ 0 };
 }
@@ -235,6 +235,19 @@ bool blocks_add_statics(struct block_map *map)
 	map->tags = grown;
 	map->count = (block_id)count;
 	return true;
+}
+
+/* Takes the debug hooks' guards off a block that is in use. */
+static void take_off_guards(struct block *block, unsigned guards)
+{
+	block->guards = (uint8_t)guards;
+	block->start += guards * GUARD_FRONT;
+	block->size -= guards * GUARD_BYTES;
+}
+
+static bool is_in_use(const struct block_map *map, block_id id)
+{
+	return tag_state(__atomic_load_n(&map->tags[id], __ATOMIC_RELAXED)) >= BLOCK_USED;
 }
 
 static bool find_in_arena(const struct block_map *map, const struct arena *arena, vaddr at,
@@ -258,6 +271,9 @@ static bool find_in_arena(const struct block_map *map, const struct arena *arena
 	ret->start = pymalloc_pool_at(pymalloc, arena, (uint32_t)index) + pymalloc->header_bytes +
 		     number * ret->size;
 	ret->pool = true;
+	ret->guards = 0;
+	if (map->hooks.pools && is_in_use(map, ret->id))
+		take_off_guards(ret, pool_guards(map, pool->size_class));
 	return true;
 }
 
@@ -321,12 +337,16 @@ struct block block_get(const struct block_map *map, block_id id)
 	if (id >= map->first_chunk) {
 		const struct chunk *chunk = &map->malloc.chunks.items[id - map->first_chunk];
 
-		return (struct block){ id, chunk->start, chunk->size, false };
+		block = (struct block){ .id = id, .start = chunk->start, .size = chunk->size };
+		take_off_guards(&block, chunk_guards(map, id - map->first_chunk));
+		return block;
 	}
 	index = find_pool(pymalloc, id);
 	arena = arena_of_pool(pymalloc, index);
 	block.size = pymalloc_block_bytes(pymalloc, pymalloc->pools[index].size_class);
 	block.start = pymalloc_pool_at(pymalloc, arena, (uint32_t)(index - arena->pools)) +
 		      pymalloc->header_bytes + (id - pymalloc->pools[index].first) * block.size;
+	if (map->hooks.pools && is_in_use(map, id))
+		take_off_guards(&block, pool_guards(map, pymalloc->pools[index].size_class));
 	return block;
 }

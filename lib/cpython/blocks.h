@@ -12,6 +12,7 @@
 #include "../malloc/malloc.h"
 #include "../target/stacks.h"
 #include "allocators/pymalloc.h"
+#include "debug_hooks.h"
 
 typedef uint32_t block_id;
 
@@ -71,6 +72,7 @@ struct block_map {
 	VECTOR(struct static_object) statics; /* by address */
 	block_id first_chunk, first_static, count;
 	block_tag *tags;
+	struct debug_hooks hooks;
 	struct gaps gaps;
 };
 
@@ -78,8 +80,10 @@ struct block_map {
 struct block {
 	block_id id;
 	vaddr start;
-	uint64_t size; /* usable bytes, allocator's header excluded */
-	bool pool;     /* pymalloc's, not malloc's */
+	uint64_t size;  /* usable bytes; the allocator's header and the debug hooks' guards excluded
+			 */
+	bool pool;      /* pymalloc's, not malloc's */
+	uint8_t guards; /* of the debug hooks, one within the other */
 };
 
 /* Finds all blocks and their states; BLOCK_USED is as far as it goes. */
@@ -92,8 +96,19 @@ void blocks_deinit(struct block_map *map);
 /* Makes room for the tags of `map->statics`, once they are known; false when out of memory. */
 bool blocks_add_statics(struct block_map *map);
 
-/* The block whose [start, start + size) holds `at`; false when there is none. */
+/* The block whose [start, start + size), or guards, hold `at`; false when there is none. */
 bool block_find(const struct block_map *map, vaddr at, struct block *ret);
 
 /* The block with `id`, which is no static. */
 struct block block_get(const struct block_map *map, block_id id);
+
+/* How many guards used blocks of `size_class` have. */
+static inline unsigned pool_guards(const struct block_map *map, unsigned size_class)
+{
+	return map->hooks.pools && pymalloc_block_bytes(&map->pymalloc, size_class) >= GUARD_BYTES;
+}
+
+static inline unsigned chunk_guards(const struct block_map *map, size_t chunk)
+{
+	return map->hooks.chunks ? map->hooks.chunks[chunk] : 0;
+}

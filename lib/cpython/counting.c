@@ -48,7 +48,8 @@ static void count_pool(struct counts *counts, const struct block_map *map, const
 		       uint32_t state)
 {
 	struct class_totals *class = &counts->classes[state * SIZE_CLASSES_MAX + pool->size_class];
-	uint64_t size = pymalloc_block_bytes(&map->pymalloc, pool->size_class);
+	uint64_t size = pymalloc_block_bytes(&map->pymalloc, pool->size_class) -
+			pool_guards(map, pool->size_class) * GUARD_BYTES;
 
 	if (!pool->count)
 		return;
@@ -81,9 +82,11 @@ static void count_chunks(void *context, unsigned worker, size_t begin, size_t en
 	struct counts *counts = &pass->counts[worker];
 
 	for (size_t i = begin; i < end; i++) {
-		if (!count_block(counts, map->tags[map->first_chunk + i],
-				 map->malloc.chunks.items[i].size))
-			add(&counts->unknown_chunks, map->malloc.chunks.items[i].size);
+		uint64_t size =
+			map->malloc.chunks.items[i].size - chunk_guards(map, i) * GUARD_BYTES;
+
+		if (!count_block(counts, map->tags[map->first_chunk + i], size))
+			add(&counts->unknown_chunks, size);
 	}
 }
 

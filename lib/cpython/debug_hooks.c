@@ -1,39 +1,125 @@
 /* SPDX-License-Identifier: MIT */
 #include "debug_hooks.h"
 
-#define POOLS_MAX      256 /* looked at, at most */
-#define HEADER_BYTES   16
-#define GUARD_AT       9    /* behind the size, 8 bytes, and the id of the API */
-#define FORBIDDEN_BYTE 0xFD /* Objects/obmalloc.c: PYMEM_FORBIDDENBYTE */
+#include <stdlib.h>
 
-static bool has_header(const uint8_t *block)
+#include "../base/cleanup.h"
+#include "blocks.h"
+
+#define POOLS_MAX   256 /* looked at, at most, to see whether there are hooks */
+#define CHUNK_GRAIN 4096
+#define API_AT      8
+#define DAMAGE_BOTH (DAMAGE_HEADER | DAMAGE_TRAILER)
+
+/* Objects/obmalloc.c: PYMEM_FORBIDDENBYTE, PYMEM_DEADBYTE */
+#define FORBIDDEN_WORD 0xFDFDFDFDFDFDFDFDULL
+#define DEAD_WORD      0xDDDDDDDDDDDDDDDDULL
+
+enum damage {
+	DAMAGE_NONE,
+	DAMAGE_HEADER = 1,
+	DAMAGE_TRAILER = 2,
+};
+
+static uint64_t guard_request(const uint8_t *guard)
 {
-	for (int i = GUARD_AT; i < HEADER_BYTES; i++) {
-		if (block[i] != FORBIDDEN_BYTE)
-			return false;
-	}
-	return true;
+	return __builtin_bswap64(load_u64(guard));
 }
 
-/* Whether some used block of the pool has a header. */
-static bool pool_has_header(const struct block_map *map, const struct memory *memory,
+/* Whether the id and the forbidden bytes of the header at `guard` are whole. */
+static bool header_is_whole(const uint8_t *guard)
+{
+	uint8_t api = guard[API_AT];
+
+	return load_u64(guard + API_AT) >> 8 == FORBIDDEN_WORD >> 8 &&
+	       (api == 'r' || api == 'm' || api == 'o');
+}
+
+static bool has_trailer(const uint8_t *guard, uint64_t request)
+{
+	return load_u64(guard + GUARD_FRONT + request) == FORBIDDEN_WORD;
+}
+
+/* Whether the header's size leads to a trailer inside of the `size` bytes at `guard`. */
+static bool leads_to_trailer(const uint8_t *guard, uint64_t size)
+{
+	uint64_t request = guard_request(guard);
+
+	return size >= GUARD_BYTES && request <= size - GUARD_BYTES && has_trailer(guard, request);
+}
+
+/* What is wrong with the guards that wrap the `size` bytes at `guard`. */
+static enum damage check_guards(const uint8_t *guard, uint64_t size)
+{
+	enum damage damage = header_is_whole(guard) ? DAMAGE_NONE : DAMAGE_HEADER;
+
+	/* without a size, nobody knows where the trailer is */
+	if (guard_request(guard) > size - GUARD_BYTES)
+		return DAMAGE_HEADER;
+	return has_trailer(guard, guard_request(guard)) ? damage : damage | DAMAGE_TRAILER;
+}
+
+/* A block that the hooks freed is full of dead bytes, but for the allocator's own links. */
+static bool is_dead(const uint8_t *guard)
+{
+	return load_u64(guard + API_AT) == DEAD_WORD;
+}
+
+/* What is wrong with any of the `count` guards, one within the other, of `size` bytes at `guard`.
+ */
+static enum damage check_all(const uint8_t *guard, uint64_t size, unsigned count)
+{
+	enum damage damage = DAMAGE_NONE;
+
+	if (is_dead(guard))
+		return DAMAGE_NONE;
+	for (unsigned i = 0; i < count; i++) {
+		damage |= check_guards(guard, size);
+		guard += GUARD_FRONT;
+		size = guarded_request(guard, size - GUARD_BYTES);
+		if (size < GUARD_BYTES)
+			break;
+	}
+	return damage;
+}
+
+/* How many guards the chunk of `size` bytes at `guard` has. */
+static unsigned count_guards(const uint8_t *guard, uint64_t size, bool nested)
+{
+	const uint8_t *inner = guard + GUARD_FRONT;
+	uint64_t request;
+
+	if (size < GUARD_BYTES || (!header_is_whole(guard) && !leads_to_trailer(guard, size)))
+		return 0;
+	request = guarded_request(inner, size - GUARD_BYTES);
+	if (!nested || request < GUARD_BYTES)
+		return 1;
+	/* either end of the inner guards is enough: the program may have overwritten the other */
+	return header_is_whole(inner) || load_u64(inner + request - GUARD_BACK) == FORBIDDEN_WORD
+		       ? 2
+		       : 1;
+}
+
+/* Whether some used block of the pool at `at` has a header. */
+static bool pool_has_header(const struct block_map *map, const struct image *image,
 			    const struct pool *pool, vaddr at)
 {
 	uint64_t size = pymalloc_block_bytes(&map->pymalloc, pool->size_class);
-	const uint8_t *bytes = image_at(memory->image, at, map->pymalloc.pool_bytes);
+	const uint8_t *bytes = image_at(image, at, map->pymalloc.pool_bytes);
 
-	for (uint32_t i = 0; bytes && size >= HEADER_BYTES && i < pool->carved; i++) {
+	for (uint32_t i = 0; bytes && size >= GUARD_BYTES && i < pool->carved; i++) {
 		if (tag_state(map->tags[pool->first + i]) == BLOCK_USED &&
-		    has_header(bytes + map->pymalloc.header_bytes + i * size))
+		    header_is_whole(bytes + map->pymalloc.header_bytes + i * size))
 			return true;
 	}
 	return false;
 }
 
-void debug_hooks_check(struct block_map *map, const struct memory *memory)
+/* Whether most pools have blocks with headers. */
+static bool pools_have_headers(const struct block_map *map, const struct image *image)
 {
 	const struct pymalloc *pymalloc = &map->pymalloc;
-	uint64_t pools = 0, marked = 0, bytes = 0;
+	uint64_t pools = 0, marked = 0;
 
 	for (size_t i = 0; i < pymalloc->arenas.count && pools < POOLS_MAX; i++) {
 		const struct arena *arena = &pymalloc->arenas.items[i];
@@ -44,14 +130,118 @@ void debug_hooks_check(struct block_map *map, const struct memory *memory)
 			if (!pool->used)
 				continue;
 			pools++;
-			marked += pool_has_header(map, memory, pool,
+			marked += pool_has_header(map, image, pool,
 						  pymalloc_pool_at(pymalloc, arena, j));
 		}
 	}
-	if (!pools || marked < pools / 2)
-		return;
-	for (size_t i = 0; i < pymalloc->pool_count; i++)
-		bytes += pymalloc->pools[i].used *
-			 pymalloc_block_bytes(pymalloc, pymalloc->pools[i].size_class);
-	gap_add(&map->gaps, GAP_DEBUG_HOOKS, pymalloc->arenas.items[0].start, bytes);
+	return marked > pools / 2;
+}
+
+struct check {
+	struct block_map *map;
+	const struct image *image;
+	struct gaps *gaps; /* one for each worker */
+	bool found;        /* some chunk has guards */
+};
+
+/* Checks the guards of one pool's used blocks. */
+static void check_pool(const struct check *check, struct gaps *gaps, const struct pool *pool,
+		       vaddr at)
+{
+	const struct pymalloc *pymalloc = &check->map->pymalloc;
+	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
+	const uint8_t *bytes = image_at(check->image, at, pymalloc->pool_bytes);
+
+	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
+		uint64_t offset = pymalloc->header_bytes + i * size;
+
+		if (tag_state(check->map->tags[pool->first + i]) == BLOCK_USED &&
+		    check_all(bytes + offset, size, pool_guards(check->map, pool->size_class)))
+			gap_add(gaps, GAP_GUARDS_DAMAGED, at + offset + GUARD_FRONT, size);
+	}
+}
+
+static void check_arenas(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct check *check = context;
+	const struct pymalloc *pymalloc = &check->map->pymalloc;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		for (uint32_t j = 0; j < arena->pool_count; j++)
+			check_pool(check, &check->gaps[worker], &pymalloc->pools[arena->pools + j],
+				   pymalloc_pool_at(pymalloc, arena, j));
+	}
+}
+
+/* Notes which of chunks [begin, end) have guards, and checks these. */
+static void check_chunks(void *context, unsigned worker, size_t begin, size_t end)
+{
+	struct check *check = context;
+	struct debug_hooks *hooks = &check->map->hooks;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct chunk *chunk = &check->map->malloc.chunks.items[i];
+		const uint8_t *bytes = chunk->state == CHUNK_USED
+					       ? image_at(check->image, chunk->start, chunk->size)
+					       : NULL;
+
+		hooks->chunks[i] =
+			bytes ? (uint8_t)count_guards(bytes, chunk->size, hooks->pools) : 0;
+		if (!hooks->chunks[i])
+			continue;
+		__atomic_store_n(&check->found, true, __ATOMIC_RELAXED);
+		if (check_all(bytes, chunk->size, hooks->chunks[i]))
+			gap_add(&check->gaps[worker], GAP_GUARDS_DAMAGED,
+				chunk->start + hooks->chunks[i] * GUARD_FRONT, chunk->size);
+	}
+}
+
+bool debug_hooks_find(struct block_map *map, const struct image *image,
+		      const struct parallel *parallel)
+{
+	struct check check = { .map = map, .image = image };
+
+	map->hooks.pools = pools_have_headers(map, image);
+	/* pymalloc has no hooks, so that the raw domain has none */
+	if (map->pymalloc.arenas.count && !map->hooks.pools)
+		return true;
+	_cleanup_free_ struct gaps *gaps = calloc(parallel->workers, sizeof(*gaps));
+	map->hooks.chunks = calloc(map->malloc.chunks.count + 1, 1);
+	if (!gaps || !map->hooks.chunks)
+		return false;
+	check.gaps = gaps;
+	if (map->hooks.pools)
+		parallel_for(parallel, "checking guards", map->pymalloc.arenas.count, 1,
+			     check_arenas, &check);
+	parallel_for(parallel, "checking guards of chunks", map->malloc.chunks.count, CHUNK_GRAIN,
+		     check_chunks, &check);
+	for (unsigned i = 0; i < parallel->workers; i++)
+		gaps_merge(&map->gaps, &gaps[i]);
+	if (!check.found)
+		debug_hooks_deinit(&map->hooks);
+	return true;
+}
+
+void debug_hooks_deinit(struct debug_hooks *hooks)
+{
+	free(hooks->chunks);
+	hooks->chunks = NULL;
+}
+
+const char *debug_hooks_condition(const struct block *block, const struct image *image)
+{
+	static const char *const names[] = {
+		[DAMAGE_NONE] = "intact",
+		[DAMAGE_HEADER] = "header overwritten",
+		[DAMAGE_TRAILER] = "trailer overwritten",
+		[DAMAGE_BOTH] = "header and trailer overwritten",
+	};
+	uint64_t size = block->size + block->guards * GUARD_BYTES;
+	const uint8_t *bytes =
+		block->guards ? image_at(image, block->start - block->guards * GUARD_FRONT, size)
+			      : NULL;
+
+	return bytes ? names[check_all(bytes, size, block->guards)] : NULL;
 }

@@ -1,9 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* The debug hooks of CPython's allocators: PYTHONMALLOC=debug, python -X dev. */
+/*
+ * The debug hooks of CPython's allocators: PYTHONMALLOC=debug, python -X dev. Each wraps what it
+ * gets from the allocator below into guards: in front the size that was asked for, 8 bytes, the
+ * first byte highest; the id of the API ('r', 'm', 'o'), and 7 bytes 0xFD; behind it 8 bytes 0xFD.
+ * What pymalloc has no room for it asks of the raw domain, which has hooks too: guards within
+ * guards. Objects/obmalloc.c, _PyMem_DebugRawAlloc()
+ */
 #pragma once
 
-#include "blocks.h"
+#include <stdbool.h>
 
-/* Adds a gap when blocks have the hooks' headers: objects then begin at places that are not known.
- */
-void debug_hooks_check(struct block_map *map, const struct memory *memory);
+#include "../base/parallel.h"
+#include "../target/image.h"
+
+#define GUARD_FRONT 16
+#define GUARD_BACK  8
+#define GUARD_BYTES (GUARD_FRONT + GUARD_BACK)
+
+struct block_map;
+struct block;
+
+struct debug_hooks {
+	bool pools;      /* used blocks of pymalloc have guards */
+	uint8_t *chunks; /* by chunk: how many guards, one within the other; NULL: none */
+};
+
+/* Finds out which blocks have guards, and which of these are damaged; false when out of memory. */
+bool debug_hooks_find(struct block_map *map, const struct image *image,
+		      const struct parallel *parallel);
+
+void debug_hooks_deinit(struct debug_hooks *hooks);
+
+/* How the guards of a block are: "intact", "header overwritten", "trailer overwritten", "header and
+ * trailer overwritten"; NULL when it has none, or is not in the image. */
+const char *debug_hooks_condition(const struct block *block, const struct image *image);
+
+/* The bytes that were asked for, of the `size` that stand at `content` behind a header. */
+static inline uint64_t guarded_request(const uint8_t *content, uint64_t size)
+{
+	uint64_t request;
+
+	memcpy(&request, content - GUARD_FRONT, sizeof(request));
+	request = __builtin_bswap64(request);
+	/* a size that was overwritten is not believed */
+	return request <= size ? request : size;
+}

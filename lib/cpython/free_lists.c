@@ -217,14 +217,15 @@ static void search_blocks(const struct marking *marking)
 static uint64_t float_chain(const struct marking *marking, vaddr at)
 {
 	const struct memory *memory = &marking->python->memory;
-	uint64_t size = round_up(layout_offset(memory->layout, SIZE_FLOAT), 16);
+	uint64_t size = layout_offset(memory->layout, SIZE_FLOAT);
 	uint64_t length = 0, refcount;
 
 	while (at && length < CHAIN_MAX) {
 		struct block block;
 
 		if (!block_find(marking->map, at, &block) || block.start != at ||
-		    block.size != size || marking->map->tags[block.id] != BLOCK_USED ||
+		    block.size < size || block.size >= size + 16 ||
+		    marking->map->tags[block.id] != BLOCK_USED ||
 		    !memory_field(memory, at, FIELD_OBJECT_REFCOUNT, &refcount) || refcount ||
 		    !memory_field(memory, at, FIELD_OBJECT_TYPE, &at))
 			return 0;

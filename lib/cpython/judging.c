@@ -165,12 +165,22 @@ static block_tag object_tag(const struct verdict *verdict)
 	return tag_make(BLOCK_OBJECT, (unsigned)verdict->object.before / 16, verdict->type);
 }
 
-/* Looks at one used block. */
-static void judge_block(const struct pass *pass, struct worker *worker, block_id id, vaddr at,
-			const uint8_t *bytes, uint64_t size)
+/* How much of the block the program asked for, as far as known. */
+static uint64_t block_room(const struct block *block, const uint8_t *bytes)
 {
-	struct candidate candidate = { .bytes = bytes, .at = at, .size = size };
-	block_tag *tag = &pass->map->tags[id], used = BLOCK_USED;
+	return block->guards ? guarded_request(bytes, block->size) : block->size;
+}
+
+/* Looks at one used block, which begins with `bytes`. */
+static void judge_block(const struct pass *pass, struct worker *worker, const struct block *block,
+			const uint8_t *bytes)
+{
+	struct candidate candidate = {
+		.bytes = bytes,
+		.at = block->start,
+		.size = block_room(block, bytes),
+	};
+	block_tag *tag = &pass->map->tags[block->id], used = BLOCK_USED;
 	struct verdict verdict;
 	struct measure measure;
 
@@ -180,10 +190,10 @@ static void judge_block(const struct pass *pass, struct worker *worker, block_id
 	worker->met_opaque |= verdict.object.type->opaque;
 	if (!__atomic_compare_exchange_n(tag, &used, object_tag(&verdict), false, __ATOMIC_RELAXED,
 					 __ATOMIC_RELAXED)) {
-		add_conflict(worker, id, 0);
+		add_conflict(worker, block->id, 0);
 		return;
 	}
-	add_object(pass, worker, &verdict, &measure, size);
+	add_object(pass, worker, &verdict, &measure, block->size);
 }
 
 static bool is_undecided(block_tag tag)
@@ -205,20 +215,25 @@ static void prefetch_neighbour(const struct pass *pass, const uint8_t *block)
 static void judge_pool(const struct pass *pass, struct worker *worker, struct pool *pool, vaddr at)
 {
 	const struct pymalloc *pymalloc = &pass->map->pymalloc;
-	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
+	uint64_t step = pymalloc_block_bytes(pymalloc, pool->size_class);
+	unsigned guards = pool_guards(pass->map, pool->size_class);
 	const uint8_t *bytes =
 		image_at(pass->judge->python->memory.image, at, pymalloc->pool_bytes);
+	uint64_t offset = pymalloc->header_bytes + guards * GUARD_FRONT;
+	struct block block = {
+		.id = pool->first,
+		.size = step - guards * GUARD_BYTES,
+		.pool = true,
+		.guards = (uint8_t)guards,
+	};
 
 	worker->met_opaque = false;
-	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
-		block_id id = pool->first + i;
-		uint64_t offset = pymalloc->header_bytes + i * size;
-
+	for (uint32_t i = 0; bytes && i < pool->carved; i++, block.id++, offset += step) {
 		if (i + LOOK_AHEAD < pool->carved)
-			prefetch_neighbour(pass, bytes + offset + LOOK_AHEAD * size);
-
-		if (is_undecided(__atomic_load_n(&pass->map->tags[id], __ATOMIC_RELAXED)))
-			judge_block(pass, worker, id, at + offset, bytes + offset, size);
+			prefetch_neighbour(pass, bytes + offset + LOOK_AHEAD * step);
+		block.start = at + offset;
+		if (is_undecided(__atomic_load_n(&pass->map->tags[block.id], __ATOMIC_RELAXED)))
+			judge_block(pass, worker, &block, bytes + offset);
 	}
 	pool->opaque = worker->met_opaque;
 }
@@ -245,16 +260,16 @@ static void judge_chunks(void *context, unsigned index, size_t begin, size_t end
 	const struct block_map *map = pass->map;
 
 	for (size_t i = begin; i < end; i++) {
-		const struct chunk *chunk = &map->malloc.chunks.items[i];
 		block_id id = map->first_chunk + (block_id)i;
+		struct block block;
 		const uint8_t *bytes;
 
 		if (!is_undecided(__atomic_load_n(&map->tags[id], __ATOMIC_RELAXED)))
 			continue;
-		bytes = image_at(pass->judge->python->memory.image, chunk->start, chunk->size);
+		block = block_get(map, id);
+		bytes = image_at(pass->judge->python->memory.image, block.start, block.size);
 		if (bytes)
-			judge_block(pass, &pass->workers[index], id, chunk->start, bytes,
-				    chunk->size);
+			judge_block(pass, &pass->workers[index], &block, bytes);
 	}
 }
 
@@ -295,10 +310,13 @@ bool judge_block_id(const struct judge *judge, const struct block_map *map, bloc
 		    struct verdict *verdict)
 {
 	struct block block = block_get(map, id);
-	struct candidate candidate = { .at = block.start, .size = block.size };
+	struct candidate candidate = { .at = block.start };
 
 	candidate.bytes = image_at(judge->python->memory.image, block.start, block.size);
-	return candidate.bytes && judge_header(judge, &candidate, verdict);
+	if (!candidate.bytes)
+		return false;
+	candidate.size = block_room(&block, candidate.bytes);
+	return judge_header(judge, &candidate, verdict);
 }
 
 /* Takes back what a block claimed that is no object after all. */

@@ -87,7 +87,9 @@ static void survey_arenas(void *context, unsigned worker, size_t begin, size_t e
 		for (uint32_t j = 0; j < arena->pool_count; j++) {
 			const struct pool *pool = &pymalloc->pools[arena->pools + j];
 			uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
-			vaddr first = pymalloc_pool_at(pymalloc, arena, j) + pymalloc->header_bytes;
+			vaddr first = pymalloc_pool_at(pymalloc, arena, j) +
+				      pymalloc->header_bytes +
+				      pool_guards(search->map, pool->size_class) * GUARD_FRONT;
 
 			for (uint32_t k = 0; k < pool->carved; k++)
 				survey_block(search, &search->finds[worker], pool->first + k,
@@ -103,7 +105,8 @@ static void survey_chunks(void *context, unsigned worker, size_t begin, size_t e
 
 	for (size_t i = begin; i < end; i++)
 		survey_block(search, &search->finds[worker], map->first_chunk + (block_id)i,
-			     map->malloc.chunks.items[i].start);
+			     map->malloc.chunks.items[i].start +
+				     chunk_guards(map, i) * GUARD_FRONT);
 }
 
 void leftovers_claims(const struct object *object, own_fn *report, void *closure)
@@ -152,14 +155,14 @@ static void claim(void *closure, vaddr at, enum buffer_kind kind, bool shared)
 		__atomic_store_n(tag, ours, __ATOMIC_RELAXED);
 }
 
-/* Searches the instance in block `id` at `at`, of `size` bytes. */
-static void search_block(const struct search *search, struct finds *finds, block_id id, vaddr at,
-			 uint64_t size)
+/* Searches the instance in the block. */
+static void search_block(const struct search *search, struct finds *finds,
+			 const struct block *block)
 {
-	block_tag tag = search->map->tags[id];
+	block_tag tag = search->map->tags[block->id];
 	struct instance instance = { search, finds, tag_type(tag) };
 	uint64_t before = (uint64_t)tag_detail(tag) * 16;
-	struct object object = { .at = at + before, .room = size - before };
+	struct object object = { .at = block->start + before, .room = block->size - before };
 
 	if (tag_state(tag) != BLOCK_OBJECT)
 		return;
@@ -167,6 +170,22 @@ static void search_block(const struct search *search, struct finds *finds, block
 	object.bytes = object.type->opaque ? image_at(search->image, object.at, object.room) : NULL;
 	if (object.bytes)
 		leftovers_claims(&object, claim, &instance);
+}
+
+static void search_pool(const struct search *search, struct finds *finds, const struct pool *pool,
+			vaddr at)
+{
+	const struct pymalloc *pymalloc = &search->map->pymalloc;
+	uint64_t step = pymalloc_block_bytes(pymalloc, pool->size_class);
+	unsigned guards = pool_guards(search->map, pool->size_class);
+	struct block block = {
+		.id = pool->first,
+		.start = at + pymalloc->header_bytes + guards * GUARD_FRONT,
+		.size = step - guards * GUARD_BYTES,
+	};
+
+	for (uint32_t i = 0; i < pool->carved; i++, block.id++, block.start += step)
+		search_block(search, finds, &block);
 }
 
 static void search_arenas(void *context, unsigned worker, size_t begin, size_t end)
@@ -179,12 +198,10 @@ static void search_arenas(void *context, unsigned worker, size_t begin, size_t e
 
 		for (uint32_t j = 0; j < arena->pool_count; j++) {
 			const struct pool *pool = &pymalloc->pools[arena->pools + j];
-			uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
-			vaddr first = pymalloc_pool_at(pymalloc, arena, j) + pymalloc->header_bytes;
 
-			for (uint32_t k = 0; pool->opaque && k < pool->carved; k++)
-				search_block(search, &search->finds[worker], pool->first + k,
-					     first + k * size, size);
+			if (pool->opaque)
+				search_pool(search, &search->finds[worker], pool,
+					    pymalloc_pool_at(pymalloc, arena, j));
 		}
 	}
 }
@@ -194,9 +211,11 @@ static void search_chunks(void *context, unsigned worker, size_t begin, size_t e
 	const struct search *search = context;
 	const struct block_map *map = search->map;
 
-	for (size_t i = begin; i < end; i++)
-		search_block(search, &search->finds[worker], map->first_chunk + (block_id)i,
-			     map->malloc.chunks.items[i].start, map->malloc.chunks.items[i].size);
+	for (size_t i = begin; i < end; i++) {
+		struct block block = block_get(map, map->first_chunk + (block_id)i);
+
+		search_block(search, &search->finds[worker], &block);
+	}
 }
 
 /* Takes the unknown blocks that words of [bytes, bytes + size) point to. Chunks of malloc only if

@@ -312,6 +312,39 @@ static bool runtime_find(const struct image *image, const struct module *module,
 	return false;
 }
 
+/* A debug build's structures have more members than those in the tables, which are of releases. */
+static struct memheap_error *try_debug_build(struct python *python, const struct target *target,
+					     const struct modules *modules,
+					     const struct python_version *version,
+					     enum memheap_layout_source source,
+					     struct notices *notices)
+{
+	const char *path = python->module->path;
+	struct memheap_error *error;
+
+	if (source == MEMHEAP_LAYOUT_TABLE)
+		return error_hint(error_create(MEMHEAP_NOT_PYTHON,
+					       "%s is a debug build, of which there is no table",
+					       path),
+				  "leave out --layout=table");
+	error = try_runtime(python, target, modules, version, MEMHEAP_LAYOUT_DWARF, notices);
+	if (error && !python->layout.dwarf_path) {
+		memheap_error_destroy(error);
+		return error_hint(error_create(MEMHEAP_NOT_PYTHON,
+					       "%s is a debug build, whose layout only its debug "
+					       "symbols tell",
+					       path),
+				  "install the debug symbols of this interpreter");
+	}
+	/* --with-trace-refs links all objects, in front of their refcount */
+	if (!error && layout_offset(&python->layout, FIELD_OBJECT_REFCOUNT))
+		error = error_create(MEMHEAP_NOT_PYTHON,
+				     "%s is a build with reference tracing, whose heap is not "
+				     "known",
+				     path);
+	return error;
+}
+
 static struct memheap_error *try_module(struct python *python, const struct target *target,
 					const struct modules *modules, struct module *module,
 					const struct module_search *search,
@@ -329,10 +362,12 @@ static struct memheap_error *try_module(struct python *python, const struct targ
 	python->version_found = version.found;
 	python->free_threaded = version.free_threaded;
 	python->debug = version.debug;
-	if (version.free_threaded || version.debug)
-		return error_create(MEMHEAP_NOT_PYTHON, "%s is a %s build, whose heap is not known",
-				    module->path,
-				    version.free_threaded ? "free-threaded" : "debug");
+	if (version.free_threaded)
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "%s is a free-threaded build, whose heap is not known",
+				    module->path);
+	if (version.debug)
+		return try_debug_build(python, target, modules, &version, source, notices);
 	return try_runtime(python, target, modules, &version, source, notices);
 }
 

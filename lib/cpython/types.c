@@ -186,13 +186,12 @@ static bool scan_static_data(struct type_table *table, const struct memory *memo
 	return true;
 }
 
-/* Adds the type that may lie in a chunk; false when out of memory. */
-static bool scan_chunk(struct type_table *table, const struct memory *memory,
-		       const struct chunk *chunk)
+/* Adds the type that may lie in a block from `start` on; false when out of memory. */
+static bool scan_block(struct type_table *table, const struct memory *memory, vaddr start)
 {
 	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
 
-	for (vaddr at = chunk->start; at <= chunk->start + PREHEADERS_MAX; at += PREHEADER_STEP) {
+	for (vaddr at = start; at <= start + PREHEADERS_MAX; at += PREHEADER_STEP) {
 		uint64_t type;
 
 		if (image_u64(memory->image, at + type_offset, &type) && is_metatype(table, type) &&
@@ -203,15 +202,16 @@ static bool scan_chunk(struct type_table *table, const struct memory *memory,
 }
 
 static bool scan_chunks(struct type_table *table, const struct memory *memory,
-			const struct malloc_map *malloc)
+			const struct block_map *blocks)
 {
 	uint32_t least = layout_offset(memory->layout, SIZE_TYPE);
 
-	for (size_t i = 0; i < malloc->chunks.count; i++) {
-		const struct chunk *chunk = &malloc->chunks.items[i];
+	for (size_t i = 0; i < blocks->malloc.chunks.count; i++) {
+		const struct chunk *chunk = &blocks->malloc.chunks.items[i];
 
 		if (chunk->state == CHUNK_USED && chunk->size >= least &&
-		    !scan_chunk(table, memory, chunk))
+		    !scan_block(table, memory,
+				chunk->start + chunk_guards(blocks, i) * GUARD_FRONT))
 			return false;
 	}
 	return true;
@@ -265,7 +265,7 @@ struct memheap_error *types_build(struct type_table *table, const struct python 
 	for (int i = 0; i < ROUNDS_MAX && count_metatypes(table) > before; i++) {
 		before = count_metatypes(table);
 		if (!scan_static_data(table, memory, modules) ||
-		    !scan_chunks(table, memory, &blocks->malloc) ||
+		    !scan_chunks(table, memory, blocks) ||
 		    !scan_unwalked(table, memory, &blocks->malloc))
 			return &error_no_memory;
 	}
