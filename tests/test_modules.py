@@ -144,9 +144,9 @@ def test_names_of_static_types_are_as_they_would_be_made_today(newest):
                                    os.path.join(harness.FIXTURES, 'type_names.py'),
                                    newest.command[0]], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    with open(os.path.join(os.path.dirname(harness.HERE), 'lib/cpython/static_names/v3_13.def')) \
+    with open(os.path.join(os.path.dirname(harness.HERE), 'lib/layout/versions/types_3_13.def')) \
             as file:
-        rows = [line for line in file if line.startswith('STATIC_NAME')]
+        rows = [line for line in file if line.startswith('STATIC_TYPE')]
     assert len(rows) > 190
     assert [line + '\n' for line in made.stdout.splitlines() if line.startswith('STATIC')] == rows
 

@@ -8,7 +8,7 @@
 #include "judging.h"
 #include "leftovers.h"
 #include "runtime_blocks.h"
-#include "static_names/static_names.h"
+#include "static_names.h"
 #include "statics.h"
 
 static void count_types(struct objects *objects)

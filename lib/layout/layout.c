@@ -195,6 +195,7 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 
 	*layout = (struct layout){ .version = target->version };
 	version_constants(target->version, layout->constants);
+	version_static_types(layout);
 	if (source != MEMHEAP_LAYOUT_DWARF) {
 		if (table)
 			apply_table(layout, table);

@@ -47,6 +47,10 @@ struct layout {
 	const char *dwarf_path; /* where the debug information was read; NULL: nowhere */
 	struct field fields[FIELD_COUNT];
 	uint64_t constants[CONSTANT_COUNT];
+	/* names of CPython's own static types, by their place in its table of them; NULL: unknown
+	 */
+	const char *const *static_types;
+	size_t static_type_count;
 };
 
 /* What a field is called in CPython: "PyListObject.ob_item". */

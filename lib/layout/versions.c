@@ -44,3 +44,17 @@ void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT])
 		}
 	}
 }
+
+static const char *const types_3_13[] = {
+#define STATIC_TYPE(index, name) [index] = name,
+#include "versions/types_3_13.def"
+#undef STATIC_TYPE
+};
+
+void version_static_types(struct layout *layout)
+{
+	if (MINOR(layout->version) != V(3, 13))
+		return;
+	layout->static_types = types_3_13;
+	layout->static_type_count = ARRAY_SIZE(types_3_13);
+}

@@ -16,5 +16,8 @@ extern const struct version_table *const version_tables[];
 /* Whether `version` has the same major and minor number as the table. */
 bool version_table_fits(const struct version_table *table, uint32_t version);
 
+/* Sets the names of the static types of layout->version, if they are known. */
+void version_static_types(struct layout *layout);
+
 /* The constants of `version`. */
 void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT]);

@@ -1,26 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "static_names.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "dict_keys.h"
+#include "values.h"
 
-#include "../dict_keys.h"
-#include "../values.h"
-
-#define ENTRY_BYTES    16      /* 3.13: {PyTypeObject *type; int64_t interp_count;} */
-#define SEARCH_BYTES   0x40000 /* of _PyRuntime */
-#define TYPES_MIN      100     /* in the table, or it is none */
+#define TYPES_MIN      100 /* in the table, or it is none */
 #define COUNT_MAX      (1 << 20)
 #define NAME_MAX_BYTES 256
 #define ENTRIES_MAX    (1U << 20)
 
-static const char *const names_3_13[] = {
-#define STATIC_NAME(index, name) [index] = name,
-#include "v3_13.def"
-#undef STATIC_NAME
-};
-
-/* Gives type `index` a name; false when it has one. */
+/* Gives a static type a name; false when it has one. */
 static bool set_name(struct type *type, const char *name)
 {
 	if (type->named || type->heap || !name)
@@ -30,29 +19,33 @@ static bool set_name(struct type *type, const char *name)
 	return true;
 }
 
-/* The index of the type that entry `at` of the table of static types tells of, or TYPE_NONE. */
-static uint32_t entry_type(const struct type_table *table, const uint8_t *at)
+/* The table of static types, somewhere in _PyRuntime. */
+struct order {
+	const struct type_table *table;
+	const struct python *python;
+	uint64_t step; /* bytes of an entry */
+};
+
+/* The index of the type that entry `at` tells of, or TYPE_NONE. */
+static uint32_t entry_type(const struct order *order, const uint8_t *at)
 {
 	uint64_t count = load_u64(at + sizeof(vaddr));
 
-	return count && count <= COUNT_MAX ? type_find(table, load_u64(at)) : TYPE_NONE;
+	return count && count <= COUNT_MAX ? type_find(order->table, load_u64(at)) : TYPE_NONE;
 }
 
-/*
- * Whether the table begins at `at`: with object, which alone has no base, and type, and many more.
- * 3.13 Include/internal/pycore_typeobject.h, struct types_runtime_state
+/* Whether the table begins at `at`: with object, which alone has no base, and type, and many more.
  */
-static bool is_table(const struct type_table *table, const struct python *python, const uint8_t *at,
-		     const uint8_t *end)
+static bool is_table(const struct order *order, const uint8_t *at, uint64_t room)
 {
-	uint32_t first = entry_type(table, at);
+	uint32_t first = entry_type(order, at);
 
-	if (first == TYPE_NONE || table->list.items[first].base ||
-	    load_u64(at + ENTRY_BYTES) != python->type_type)
+	if (room < TYPES_MIN * order->step || first == TYPE_NONE ||
+	    order->table->list.items[first].base ||
+	    load_u64(at + order->step) != order->python->type_type)
 		return false;
-	for (int i = 1; i < TYPES_MIN; i++) {
-		if (at + (i + 1) * ENTRY_BYTES > end ||
-		    entry_type(table, at + (ptrdiff_t)i * ENTRY_BYTES) == TYPE_NONE)
+	for (uint64_t i = 1; i < TYPES_MIN; i++) {
+		if (entry_type(order, at + i * order->step) == TYPE_NONE)
 			return false;
 	}
 	return true;
@@ -60,21 +53,22 @@ static bool is_table(const struct type_table *table, const struct python *python
 
 static size_t name_by_order(struct type_table *table, const struct python *python)
 {
-	uint64_t room;
-	const uint8_t *bytes = image_room(python->memory.image, python->runtime, &room), *end;
+	const struct layout *layout = &python->layout;
+	struct order order = { table, python, layout_constant(layout, CONSTANT_STATIC_TYPE_BYTES) };
+	const uint8_t *bytes = memory_struct(&python->memory, python->runtime, SIZE_RUNTIME);
+	uint64_t room = layout_offset(layout, SIZE_RUNTIME), at = 0;
 	size_t named = 0;
 
-	if (!bytes || python->version >> 16 != 0x030D)
+	if (!bytes || !layout_knows(layout, CONSTANT_STATIC_TYPE_BYTES))
 		return 0;
-	end = bytes + MIN(room, (uint64_t)SEARCH_BYTES);
-	while (end - bytes >= 2 * ENTRY_BYTES && !is_table(table, python, bytes, end))
-		bytes += sizeof(vaddr);
-	for (size_t i = 0; i < ARRAY_SIZE(names_3_13) && end - bytes >= ENTRY_BYTES;
-	     i++, bytes += ENTRY_BYTES) {
-		uint32_t index = type_find(table, load_u64(bytes));
+	while (at + order.step <= room && !is_table(&order, bytes + at, room - at))
+		at += sizeof(vaddr);
+	for (size_t i = 0; i < layout->static_type_count && at + order.step <= room; i++) {
+		uint32_t index = type_find(table, load_u64(bytes + at));
 
 		if (index != TYPE_NONE)
-			named += set_name(&table->list.items[index], names_3_13[i]);
+			named += set_name(&table->list.items[index], layout->static_types[i]);
+		at += order.step;
 	}
 	return named;
 }

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "../types.h"
+#include "types.h"
 
 /* Names the types that have no name yet, as far as possible; returns how many it named. */
 size_t static_names_recover(struct type_table *table, const struct python *python);
