@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "../base/bisect.h"
 #include "accounting.h"
 
 const char *area_kind_name(enum area_kind kind)
@@ -103,16 +104,8 @@ static void sort_areas(struct areas *areas)
 static bool add_unowned(struct areas *areas, size_t count, vaddr start, vaddr end,
 			enum area_kind kind, size_t index)
 {
-	size_t low = 0, high = count;
+	size_t low = bisect(i, count, areas->list.items[i].end <= start);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (areas->list.items[middle].end <= start)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	for (; start < end; low++) {
 		vaddr next = low < count ? MAX(start, areas->list.items[low].start) : end;
 
@@ -224,17 +217,8 @@ void areas_deinit(struct areas *areas)
 
 const struct area *area_find(const struct areas *areas, vaddr at)
 {
-	size_t low = 0, high = areas->list.count;
+	const struct area *items = areas->list.items;
+	size_t found = bisect(i, areas->list.count, items[i].end <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (areas->list.items[middle].end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < areas->list.count && areas->list.items[low].start <= at
-		       ? &areas->list.items[low]
-		       : NULL;
+	return found < areas->list.count && items[found].start <= at ? &items[found] : NULL;
 }

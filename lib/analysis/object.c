@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../base/bisect.h"
 #include "../cpython/owners.h"
 #include "sections.h"
 
@@ -149,23 +150,15 @@ struct place {
 /* The object in static data that holds `at`. */
 static bool find_static(const struct block_map *map, vaddr at, struct place *place)
 {
-	size_t low = 0, high = map->statics.count;
+	const struct static_object *objects = map->statics.items;
+	size_t found = bisect(i, map->statics.count, objects[i].at + objects[i].size <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct static_object *object = &map->statics.items[middle];
-
-		if (object->at + object->size <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == map->statics.count || map->statics.items[low].at > at)
+	if (found == map->statics.count || objects[found].at > at)
 		return false;
 	place->block = (struct block){
-		.id = map->first_static + (block_id)low,
-		.start = map->statics.items[low].at,
-		.size = map->statics.items[low].size,
+		.id = map->first_static + (block_id)found,
+		.start = objects[found].at,
+		.size = objects[found].size,
 	};
 	place->is_static = true;
 	return true;

@@ -43,4 +43,11 @@ static inline uint32_t id_map_find(const struct id_map *map, uint64_t key)
 /* Stores `id` for `key`, replacing what was there; false when out of memory. */
 bool id_map_put(struct id_map *map, uint64_t key, uint32_t id);
 
+/* Remembers `key`; false when it is there already, or memory ran out: what ends a walk along a list
+ * that may have a loop. */
+static inline bool id_map_meet(struct id_map *map, uint64_t key)
+{
+	return id_map_find(map, key) == ID_NONE && id_map_put(map, key, 0);
+}
+
 void id_map_deinit(struct id_map *map);

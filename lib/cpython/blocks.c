@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "../base/bisect.h"
 #include "../base/cleanup.h"
 #include "blocks.h"
 
@@ -84,52 +85,32 @@ struct walk {
 	struct gaps *gaps; /* one for each worker */
 };
 
-/* Reads the headers of all pools of arenas [begin, end). */
-static void read_pools(void *context, unsigned worker, size_t begin, size_t end)
+static void read_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
+		      vaddr at)
 {
 	const struct walk *walk = context;
-	struct pymalloc *pymalloc = &walk->map->pymalloc;
 
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
-
-		for (uint32_t index = 0; index < arena->pool_count; index++)
-			pymalloc_read_pool(pymalloc, walk->memory, arena, index,
-					   &walk->gaps[worker]);
-	}
+	pymalloc_read_pool(&walk->map->pymalloc, walk->memory, arena, pool, at,
+			   &walk->gaps[worker]);
 }
 
 /* Sets the tags of one pool's blocks. */
-static void tag_pool(const struct walk *walk, struct pool *pool, vaddr at, struct gaps *gaps)
+static void tag_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
+		     vaddr at)
 {
+	const struct walk *walk = context;
 	struct block_map *map = walk->map;
 	uint64_t free[POOL_BLOCKS_MAX / 64] = { 0 };
 	block_tag *tags = map->tags + pool->first;
 
-	pymalloc_walk_pool(&map->pymalloc, walk->memory, pool, at, free, gaps);
+	(void)arena;
+	if (!pool->count)
+		return;
+	pymalloc_walk_pool(&map->pymalloc, walk->memory, pool, at, free, &walk->gaps[worker]);
 	for (uint32_t i = 0; i < pool->carved; i++)
 		tags[i] = free[i / 64] >> (i % 64) & 1 ? BLOCK_FREE : BLOCK_USED;
 	for (uint32_t i = pool->carved; i < pool->count; i++)
 		tags[i] = BLOCK_UNTOUCHED;
-}
-
-/* Walks all pools of arenas [begin, end). */
-static void walk_pools(void *context, unsigned worker, size_t begin, size_t end)
-{
-	const struct walk *walk = context;
-	struct pymalloc *pymalloc = &walk->map->pymalloc;
-
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
-
-		for (uint32_t index = 0; index < arena->pool_count; index++) {
-			struct pool *pool = &pymalloc->pools[arena->pools + index];
-
-			if (pool->count)
-				tag_pool(walk, pool, pymalloc_pool_at(pymalloc, arena, index),
-					 &walk->gaps[worker]);
-		}
-	}
 }
 
 /* Gives all blocks their ids; false when there are more than ids. */
@@ -170,20 +151,19 @@ static struct memheap_error *walk_all(struct block_map *map, const struct python
 				      const struct parallel *parallel)
 {
 	struct walk walk = { map, &python->memory, NULL };
-	size_t arenas = map->pymalloc.arenas.count;
 
 	_cleanup_free_ struct gaps *gaps = calloc(parallel->workers, sizeof(*gaps));
 	if (!gaps)
 		return &error_no_memory;
 	walk.gaps = gaps;
-	parallel_for(parallel, "reading pools", arenas, 1, read_pools, &walk);
+	pymalloc_each_pool(&map->pymalloc, parallel, "reading pools", read_pool, &walk);
 	if (!number_blocks(map))
 		return error_create(MEMHEAP_FAILED, "cannot number the blocks: more than %llu",
 				    BLOCKS_MAX);
 	map->tags = allocate_tags(map->count);
 	if (!map->tags)
 		return &error_no_memory;
-	parallel_for(parallel, "walking pools", arenas, 1, walk_pools, &walk);
+	pymalloc_each_pool(&map->pymalloc, parallel, "walking pools", tag_pool, &walk);
 	tag_chunks(map);
 	for (unsigned i = 0; i < parallel->workers; i++)
 		gaps_merge(&map->gaps, &gaps[i]);
@@ -237,17 +217,11 @@ bool blocks_add_statics(struct block_map *map)
 	return true;
 }
 
-/* Takes the debug hooks' guards off a block that is in use. */
-static void take_off_guards(struct block *block, unsigned guards)
+/* Whether block `id` of a pool is in use and has guards: only those with hooks need to know. */
+static bool is_guarded(const struct block_map *map, block_id id)
 {
-	block->guards = (uint8_t)guards;
-	block->start += guards * GUARD_FRONT;
-	block->size -= guards * GUARD_BYTES;
-}
-
-static bool is_in_use(const struct block_map *map, block_id id)
-{
-	return tag_state(__atomic_load_n(&map->tags[id], __ATOMIC_RELAXED)) >= BLOCK_USED;
+	return map->hooks.pools &&
+	       tag_state(__atomic_load_n(&map->tags[id], __ATOMIC_RELAXED)) >= BLOCK_USED;
 }
 
 static bool find_in_arena(const struct block_map *map, const struct arena *arena, vaddr at,
@@ -263,18 +237,26 @@ static bool find_in_arena(const struct block_map *map, const struct arena *arena
 	offset -= index * pymalloc->pool_bytes;
 	if (!pool->count || offset < pymalloc->header_bytes)
 		return false;
-	ret->size = pymalloc_block_bytes(pymalloc, pool->size_class);
-	number = (offset - pymalloc->header_bytes) / ret->size;
+	number = (offset - pymalloc->header_bytes) /
+		 pymalloc_block_bytes(pymalloc, pool->size_class);
 	if (number >= pool->count)
 		return false;
-	ret->id = pool->first + (block_id)number;
-	ret->start = pymalloc_pool_at(pymalloc, arena, (uint32_t)index) + pymalloc->header_bytes +
-		     number * ret->size;
-	ret->pool = true;
-	ret->guards = 0;
-	if (map->hooks.pools && is_in_use(map, ret->id))
-		take_off_guards(ret, pool_guards(map, pool->size_class));
+	*ret = pool_block(map, pool, pymalloc_pool_at(pymalloc, arena, (uint32_t)index),
+			  (uint32_t)number, is_guarded(map, pool->first + (block_id)number));
 	return true;
+}
+
+static struct block get_chunk(const struct block_map *map, size_t index)
+{
+	const struct chunk *chunk = &map->malloc.chunks.items[index];
+	struct block block = {
+		.id = map->first_chunk + (block_id)index,
+		.start = chunk->start,
+		.size = chunk->size,
+	};
+
+	block_take_off_guards(&block, chunk_guards(map, index));
+	return block;
 }
 
 static bool find_in_heap(const struct block_map *map, vaddr at, struct block *ret)
@@ -284,7 +266,7 @@ static bool find_in_heap(const struct block_map *map, vaddr at, struct block *re
 
 	if (index == SIZE_MAX)
 		return false;
-	*ret = block_get(map, map->first_chunk + (block_id)index);
+	*ret = get_chunk(map, index);
 	return true;
 }
 
@@ -295,58 +277,30 @@ bool block_find(const struct block_map *map, vaddr at, struct block *ret)
 	return arena ? find_in_arena(map, arena, at, ret) : find_in_heap(map, at, ret);
 }
 
-/* The pool that holds block `id`: its index. */
+/* The pool that holds block `id`: its index. Empty ones begin with their successor. */
 static size_t find_pool(const struct pymalloc *pymalloc, block_id id)
 {
-	size_t low = 0, high = pymalloc->pool_count;
-
-	/* the last pool that begins at or before `id`; empty ones begin with their successor */
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2;
-
-		if (pymalloc->pools[middle].first <= id)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
+	return bisect(i, pymalloc->pool_count, pymalloc->pools[i].first <= id) - 1;
 }
 
 static const struct arena *arena_of_pool(const struct pymalloc *pymalloc, size_t pool)
 {
-	size_t low = 0, high = pymalloc->arenas.count;
+	const struct arena *arenas = pymalloc->arenas.items;
 
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2;
-
-		if (pymalloc->arenas.items[middle].pools <= pool)
-			low = middle;
-		else
-			high = middle;
-	}
-	return &pymalloc->arenas.items[low];
+	return &arenas[bisect(i, pymalloc->arenas.count, arenas[i].pools <= pool) - 1];
 }
 
 struct block block_get(const struct block_map *map, block_id id)
 {
 	const struct pymalloc *pymalloc = &map->pymalloc;
 	const struct arena *arena;
-	struct block block = { .id = id, .pool = true };
 	size_t index;
 
-	if (id >= map->first_chunk) {
-		const struct chunk *chunk = &map->malloc.chunks.items[id - map->first_chunk];
-
-		block = (struct block){ .id = id, .start = chunk->start, .size = chunk->size };
-		take_off_guards(&block, chunk_guards(map, id - map->first_chunk));
-		return block;
-	}
+	if (id >= map->first_chunk)
+		return get_chunk(map, id - map->first_chunk);
 	index = find_pool(pymalloc, id);
 	arena = arena_of_pool(pymalloc, index);
-	block.size = pymalloc_block_bytes(pymalloc, pymalloc->pools[index].size_class);
-	block.start = pymalloc_pool_at(pymalloc, arena, (uint32_t)(index - arena->pools)) +
-		      pymalloc->header_bytes + (id - pymalloc->pools[index].first) * block.size;
-	if (map->hooks.pools && is_in_use(map, id))
-		take_off_guards(&block, pool_guards(map, pymalloc->pools[index].size_class));
-	return block;
+	return pool_block(map, &pymalloc->pools[index],
+			  pymalloc_pool_at(pymalloc, arena, (uint32_t)(index - arena->pools)),
+			  id - pymalloc->pools[index].first, is_guarded(map, id));
 }

@@ -29,16 +29,23 @@ enum block_state {
 };
 
 /*
- * A tag: the state in bits 0-2; in bits 3-8 a detail (objects: the pre-header in units of 16 bytes;
- * buffers: enum buffer_kind; parked: enum free_list_kind); above them the type of the object, or
- * of the buffer's owner.
+ * A tag: the state in bits 0-2; in bits 3-8 a detail (objects: the pre-header in units of
+ * TAG_PREHEADER_UNIT; buffers: enum buffer_kind; parked: enum free_list_kind); above them the type
+ * of the object, or of the buffer's owner.
  */
 typedef uint32_t block_tag;
 
-#define TAG_DETAIL_SHIFT 3
-#define TAG_DETAIL_MASK  0x3F
-#define TAG_TYPE_SHIFT   9
-#define TAG_TYPE_MAX     (UINT32_MAX >> TAG_TYPE_SHIFT)
+#define TAG_PREHEADER_UNIT 16
+#define TAG_DETAIL_SHIFT   3
+#define TAG_DETAIL_MASK    0x3F
+#define TAG_TYPE_SHIFT     9
+#define TAG_TYPE_MAX       (UINT32_MAX >> TAG_TYPE_SHIFT)
+
+/* The pre-header's bytes of an object, from its tag. */
+static inline uint64_t tag_preheader(block_tag tag)
+{
+	return (uint64_t)(tag >> TAG_DETAIL_SHIFT & TAG_DETAIL_MASK) * TAG_PREHEADER_UNIT;
+}
 
 static inline block_tag tag_make(enum block_state state, unsigned detail, uint32_t type)
 {
@@ -106,6 +113,31 @@ struct block block_get(const struct block_map *map, block_id id);
 static inline unsigned pool_guards(const struct block_map *map, unsigned size_class)
 {
 	return map->hooks.pools && pymalloc_block_bytes(&map->pymalloc, size_class) >= GUARD_BYTES;
+}
+
+/* Takes the debug hooks' guards off a block that is in use. */
+static inline void block_take_off_guards(struct block *block, unsigned guards)
+{
+	block->guards = (uint8_t)guards;
+	block->start += guards * GUARD_FRONT;
+	block->size -= guards * GUARD_BYTES;
+}
+
+/* Block `index` of the pool at `at`; `guarded`: it is in use, and has guards where there are hooks.
+ */
+static inline struct block pool_block(const struct block_map *map, const struct pool *pool,
+				      vaddr at, uint32_t index, bool guarded)
+{
+	struct block block = {
+		.id = pool->first + index,
+		.size = pymalloc_block_bytes(&map->pymalloc, pool->size_class),
+		.pool = true,
+	};
+
+	block.start = at + map->pymalloc.header_bytes + index * block.size;
+	if (guarded)
+		block_take_off_guards(&block, pool_guards(map, pool->size_class));
+	return block;
 }
 
 static inline unsigned chunk_guards(const struct block_map *map, size_t chunk)

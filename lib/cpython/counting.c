@@ -44,13 +44,18 @@ static bool count_block(struct counts *counts, block_tag tag, uint64_t size)
 	}
 }
 
-static void count_pool(struct counts *counts, const struct block_map *map, const struct pool *pool,
-		       uint32_t state)
+static void count_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
+		       vaddr at)
 {
-	struct class_totals *class = &counts->classes[state * SIZE_CLASSES_MAX + pool->size_class];
+	const struct pass *pass = context;
+	const struct block_map *map = pass->map;
+	struct counts *counts = &pass->counts[worker];
+	struct class_totals *class =
+		&counts->classes[arena->state * SIZE_CLASSES_MAX + pool->size_class];
 	uint64_t size = pymalloc_block_bytes(&map->pymalloc, pool->size_class) -
 			pool_guards(map, pool->size_class) * GUARD_BYTES;
 
+	(void)at;
 	if (!pool->count)
 		return;
 	class->pools++;
@@ -59,20 +64,6 @@ static void count_pool(struct counts *counts, const struct block_map *map, const
 	class->untouched += (uint64_t)pool->count - pool->carved;
 	for (uint32_t i = 0; i < pool->carved; i++)
 		class->unknown += !count_block(counts, map->tags[pool->first + i], size);
-}
-
-static void count_arenas(void *context, unsigned worker, size_t begin, size_t end)
-{
-	const struct pass *pass = context;
-	const struct pymalloc *pymalloc = &pass->map->pymalloc;
-
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
-
-		for (uint32_t j = 0; j < arena->pool_count; j++)
-			count_pool(&pass->counts[worker], pass->map,
-				   &pymalloc->pools[arena->pools + j], arena->state);
-	}
 }
 
 static void count_chunks(void *context, unsigned worker, size_t begin, size_t end)
@@ -132,7 +123,7 @@ bool count_blocks(struct objects *objects, const struct block_map *map,
 		counts[i].classes = worker_classes + i * classes;
 		counts[i].owned = owned + i * types;
 	}
-	parallel_for(parallel, "summing up", map->pymalloc.arenas.count, 1, count_arenas, &pass);
+	pymalloc_each_pool(&map->pymalloc, parallel, "summing up", count_pool, &pass);
 	parallel_for(parallel, "summing up", map->malloc.chunks.count, CHUNK_GRAIN, count_chunks,
 		     &pass);
 	for (size_t i = 0; i < workers; i++)

@@ -21,11 +21,6 @@ enum damage {
 	DAMAGE_TRAILER = 2,
 };
 
-static uint64_t guard_request(const uint8_t *guard)
-{
-	return __builtin_bswap64(load_u64(guard));
-}
-
 /* Whether the id and the forbidden bytes of the header at `guard` are whole. */
 static bool header_is_whole(const uint8_t *guard)
 {
@@ -145,33 +140,22 @@ struct check {
 };
 
 /* Checks the guards of one pool's used blocks. */
-static void check_pool(const struct check *check, struct gaps *gaps, const struct pool *pool,
+static void check_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
 		       vaddr at)
 {
+	const struct check *check = context;
 	const struct pymalloc *pymalloc = &check->map->pymalloc;
 	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
 	const uint8_t *bytes = image_at(check->image, at, pymalloc->pool_bytes);
 
+	(void)arena;
 	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
 		uint64_t offset = pymalloc->header_bytes + i * size;
 
 		if (tag_state(check->map->tags[pool->first + i]) == BLOCK_USED &&
 		    check_all(bytes + offset, size, pool_guards(check->map, pool->size_class)))
-			gap_add(gaps, GAP_GUARDS_DAMAGED, at + offset + GUARD_FRONT, size);
-	}
-}
-
-static void check_arenas(void *context, unsigned worker, size_t begin, size_t end)
-{
-	const struct check *check = context;
-	const struct pymalloc *pymalloc = &check->map->pymalloc;
-
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
-
-		for (uint32_t j = 0; j < arena->pool_count; j++)
-			check_pool(check, &check->gaps[worker], &pymalloc->pools[arena->pools + j],
-				   pymalloc_pool_at(pymalloc, arena, j));
+			gap_add(&check->gaps[worker], GAP_GUARDS_DAMAGED, at + offset + GUARD_FRONT,
+				size);
 	}
 }
 
@@ -213,8 +197,7 @@ bool debug_hooks_find(struct block_map *map, const struct image *image,
 		return false;
 	check.gaps = gaps;
 	if (map->hooks.pools)
-		parallel_for(parallel, "checking guards", map->pymalloc.arenas.count, 1,
-			     check_arenas, &check);
+		pymalloc_each_pool(&map->pymalloc, parallel, "checking guards", check_pool, &check);
 	parallel_for(parallel, "checking guards of chunks", map->malloc.chunks.count, CHUNK_GRAIN,
 		     check_chunks, &check);
 	for (unsigned i = 0; i < parallel->workers; i++)

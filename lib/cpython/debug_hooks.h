@@ -35,13 +35,15 @@ void debug_hooks_deinit(struct debug_hooks *hooks);
  * trailer overwritten"; NULL when it has none, or is not in the image. */
 const char *debug_hooks_condition(const struct block *block, const struct image *image);
 
-/* The bytes that were asked for, of the `size` that stand at `content` behind a header. */
+/* The size that stands in the header at `guard`, the first byte highest. */
+static inline uint64_t guard_request(const uint8_t *guard)
+{
+	return __builtin_bswap64(load_u64(guard));
+}
+
+/* The bytes that were asked for, of the `size` that stand at `content` behind a header; a size that
+ * was overwritten is not believed. */
 static inline uint64_t guarded_request(const uint8_t *content, uint64_t size)
 {
-	uint64_t request;
-
-	memcpy(&request, content - GUARD_FRONT, sizeof(request));
-	request = __builtin_bswap64(request);
-	/* a size that was overwritten is not believed */
-	return request <= size ? request : size;
+	return MIN(guard_request(content - GUARD_FRONT), size);
 }

@@ -162,7 +162,8 @@ static void add_object(const struct pass *pass, struct worker *worker,
 /* The tag of an object whose pre-header lies in its block. */
 static block_tag object_tag(const struct verdict *verdict)
 {
-	return tag_make(BLOCK_OBJECT, (unsigned)verdict->object.before / 16, verdict->type);
+	return tag_make(BLOCK_OBJECT, (unsigned)verdict->object.before / TAG_PREHEADER_UNIT,
+			verdict->type);
 }
 
 /* How much of the block the program asked for, as far as known. */
@@ -212,45 +213,28 @@ static void prefetch_neighbour(const struct pass *pass, const uint8_t *block)
 		__builtin_prefetch(run->bytes + (next - run->start));
 }
 
-static void judge_pool(const struct pass *pass, struct worker *worker, struct pool *pool, vaddr at)
-{
-	const struct pymalloc *pymalloc = &pass->map->pymalloc;
-	uint64_t step = pymalloc_block_bytes(pymalloc, pool->size_class);
-	unsigned guards = pool_guards(pass->map, pool->size_class);
-	const uint8_t *bytes =
-		image_at(pass->judge->python->memory.image, at, pymalloc->pool_bytes);
-	uint64_t offset = pymalloc->header_bytes + guards * GUARD_FRONT;
-	struct block block = {
-		.id = pool->first,
-		.size = step - guards * GUARD_BYTES,
-		.pool = true,
-		.guards = (uint8_t)guards,
-	};
-
-	worker->met_opaque = false;
-	for (uint32_t i = 0; bytes && i < pool->carved; i++, block.id++, offset += step) {
-		if (i + LOOK_AHEAD < pool->carved)
-			prefetch_neighbour(pass, bytes + offset + LOOK_AHEAD * step);
-		block.start = at + offset;
-		if (is_undecided(__atomic_load_n(&pass->map->tags[block.id], __ATOMIC_RELAXED)))
-			judge_block(pass, worker, &block, bytes + offset);
-	}
-	pool->opaque = worker->met_opaque;
-}
-
-/* Judges the blocks of arenas [begin, end). */
-static void judge_arenas(void *context, unsigned index, size_t begin, size_t end)
+static void judge_pool(void *context, unsigned index, const struct arena *arena, struct pool *pool,
+		       vaddr at)
 {
 	const struct pass *pass = context;
+	struct worker *worker = &pass->workers[index];
 	const struct pymalloc *pymalloc = &pass->map->pymalloc;
+	uint64_t step = pymalloc_block_bytes(pymalloc, pool->size_class);
+	const uint8_t *bytes =
+		image_at(pass->judge->python->memory.image, at, pymalloc->pool_bytes);
 
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
+	(void)arena;
+	worker->met_opaque = false;
+	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
+		struct block block = pool_block(pass->map, pool, at, i, true);
+		const uint8_t *content = bytes + (block.start - at);
 
-		for (uint32_t j = 0; j < arena->pool_count; j++)
-			judge_pool(pass, &pass->workers[index], &pymalloc->pools[arena->pools + j],
-				   pymalloc_pool_at(pymalloc, arena, j));
+		if (i + LOOK_AHEAD < pool->carved)
+			prefetch_neighbour(pass, content + LOOK_AHEAD * step);
+		if (is_undecided(__atomic_load_n(&pass->map->tags[block.id], __ATOMIC_RELAXED)))
+			judge_block(pass, worker, &block, content);
 	}
+	pool->opaque = worker->met_opaque;
 }
 
 /* Judges chunks [begin, end). */
@@ -448,8 +432,7 @@ bool judge_all(struct objects *objects, struct block_map *map, const struct judg
 	judge_statics(&pass, &pass.workers[0]);
 	parallel_for(parallel, "reading malloc's chunks", map->malloc.chunks.count, CHUNK_GRAIN,
 		     judge_chunks, &pass);
-	parallel_for(parallel, "reading objects", map->pymalloc.arenas.count, 1, judge_arenas,
-		     &pass);
+	pymalloc_each_pool(&map->pymalloc, parallel, "reading objects", judge_pool, &pass);
 	settle_all(&pass, parallel->workers);
 	merge_workers(objects, &pass, parallel->workers);
 	for (unsigned i = 0; i < parallel->workers; i++)

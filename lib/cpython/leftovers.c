@@ -5,10 +5,9 @@
 
 #include "../base/cleanup.h"
 
-#define PAGE_SHIFT   12
-#define FILTER_BITS  (1U << 20)
-#define CHUNK_GRAIN  4096
-#define HEADER_BYTES 16 /* of an object: its refcount and its type */
+#define PAGE_SHIFT  12
+#define FILTER_BITS (1U << 20)
+#define CHUNK_GRAIN 4096
 
 /* Which pages hold unknown blocks: most words can be passed over without finding their block. */
 struct filter {
@@ -30,6 +29,7 @@ struct PER_WORKER finds {
 struct search {
 	struct block_map *map;
 	const struct type_table *types;
+	const struct layout *layout;
 	const struct image *image;
 	struct filter *filter;
 	struct finds *finds; /* by worker */
@@ -64,37 +64,29 @@ static void push(struct worklist *list, block_id id)
 }
 
 /* Notes one block: whether it is unknown, or the state of a module. */
-static void survey_block(const struct search *search, struct finds *finds, block_id id, vaddr at)
+static void survey_block(const struct search *search, struct finds *finds,
+			 const struct block *block)
 {
-	block_tag tag = search->map->tags[id];
+	block_tag tag = search->map->tags[block->id];
 
 	if (tag == BLOCK_USED) {
-		filter_add(search->filter, at);
+		filter_add(search->filter, block->start);
 		finds->unknown = true;
 	} else if (tag_state(tag) == BLOCK_BUFFER && tag_detail(tag) == BUFFER_MODULE_STATE) {
-		push(&finds->states, id);
+		push(&finds->states, block->id);
 	}
 }
 
-static void survey_arenas(void *context, unsigned worker, size_t begin, size_t end)
+static void survey_pool(void *context, unsigned worker, const struct arena *arena,
+			struct pool *pool, vaddr at)
 {
 	const struct search *search = context;
-	const struct pymalloc *pymalloc = &search->map->pymalloc;
 
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
+	(void)arena;
+	for (uint32_t i = 0; i < pool->carved; i++) {
+		struct block block = pool_block(search->map, pool, at, i, true);
 
-		for (uint32_t j = 0; j < arena->pool_count; j++) {
-			const struct pool *pool = &pymalloc->pools[arena->pools + j];
-			uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
-			vaddr first = pymalloc_pool_at(pymalloc, arena, j) +
-				      pymalloc->header_bytes +
-				      pool_guards(search->map, pool->size_class) * GUARD_FRONT;
-
-			for (uint32_t k = 0; k < pool->carved; k++)
-				survey_block(search, &search->finds[worker], pool->first + k,
-					     first + k * size);
-		}
+		survey_block(search, &search->finds[worker], &block);
 	}
 }
 
@@ -103,19 +95,22 @@ static void survey_chunks(void *context, unsigned worker, size_t begin, size_t e
 	const struct search *search = context;
 	const struct block_map *map = search->map;
 
-	for (size_t i = begin; i < end; i++)
-		survey_block(search, &search->finds[worker], map->first_chunk + (block_id)i,
-			     map->malloc.chunks.items[i].start +
-				     chunk_guards(map, i) * GUARD_FRONT);
+	for (size_t i = begin; i < end; i++) {
+		struct block block = block_get(map, map->first_chunk + (block_id)i);
+
+		survey_block(search, &search->finds[worker], &block);
+	}
 }
 
-void leftovers_claims(const struct object *object, own_fn *report, void *closure)
+void leftovers_claims(const struct layout *layout, const struct object *object, own_fn *report,
+		      void *closure)
 {
+	uint64_t begin = layout_offset(layout, SIZE_OBJECT);
 	uint64_t end = MIN(object->type->basic_size, object->room);
 
 	if (!object->type->opaque)
 		return;
-	for (uint64_t at = HEADER_BYTES; at + sizeof(vaddr) <= end; at += sizeof(vaddr)) {
+	for (uint64_t at = begin; at + sizeof(vaddr) <= end; at += sizeof(vaddr)) {
 		vaddr word = load_u64(object->bytes + at);
 
 		if (word % sizeof(vaddr) == 0 && word)
@@ -161,7 +156,7 @@ static void search_block(const struct search *search, struct finds *finds,
 {
 	block_tag tag = search->map->tags[block->id];
 	struct instance instance = { search, finds, tag_type(tag) };
-	uint64_t before = (uint64_t)tag_detail(tag) * 16;
+	uint64_t before = tag_preheader(tag);
 	struct object object = { .at = block->start + before, .room = block->size - before };
 
 	if (tag_state(tag) != BLOCK_OBJECT)
@@ -169,40 +164,19 @@ static void search_block(const struct search *search, struct finds *finds,
 	object.type = &search->types->list.items[tag_type(tag)];
 	object.bytes = object.type->opaque ? image_at(search->image, object.at, object.room) : NULL;
 	if (object.bytes)
-		leftovers_claims(&object, claim, &instance);
+		leftovers_claims(search->layout, &object, claim, &instance);
 }
 
-static void search_pool(const struct search *search, struct finds *finds, const struct pool *pool,
-			vaddr at)
-{
-	const struct pymalloc *pymalloc = &search->map->pymalloc;
-	uint64_t step = pymalloc_block_bytes(pymalloc, pool->size_class);
-	unsigned guards = pool_guards(search->map, pool->size_class);
-	struct block block = {
-		.id = pool->first,
-		.start = at + pymalloc->header_bytes + guards * GUARD_FRONT,
-		.size = step - guards * GUARD_BYTES,
-	};
-
-	for (uint32_t i = 0; i < pool->carved; i++, block.id++, block.start += step)
-		search_block(search, finds, &block);
-}
-
-static void search_arenas(void *context, unsigned worker, size_t begin, size_t end)
+static void search_pool(void *context, unsigned worker, const struct arena *arena,
+			struct pool *pool, vaddr at)
 {
 	const struct search *search = context;
-	const struct pymalloc *pymalloc = &search->map->pymalloc;
 
-	for (size_t i = begin; i < end; i++) {
-		const struct arena *arena = &pymalloc->arenas.items[i];
+	(void)arena;
+	for (uint32_t i = 0; pool->opaque && i < pool->carved; i++) {
+		struct block block = pool_block(search->map, pool, at, i, true);
 
-		for (uint32_t j = 0; j < arena->pool_count; j++) {
-			const struct pool *pool = &pymalloc->pools[arena->pools + j];
-
-			if (pool->opaque)
-				search_pool(search, &search->finds[worker], pool,
-					    pymalloc_pool_at(pymalloc, arena, j));
-		}
+		search_block(search, &search->finds[worker], &block);
 	}
 }
 
@@ -282,8 +256,8 @@ static bool any_unknown(const struct search *search, const struct parallel *para
 {
 	bool unknown = false;
 
-	parallel_for(parallel, "looking for unknown blocks", search->map->pymalloc.arenas.count, 1,
-		     survey_arenas, (void *)search);
+	pymalloc_each_pool(&search->map->pymalloc, parallel, "looking for unknown blocks",
+			   survey_pool, (void *)search);
 	parallel_for(parallel, "looking for unknown chunks", search->map->malloc.chunks.count,
 		     CHUNK_GRAIN, survey_chunks, (void *)search);
 	for (unsigned i = 0; i < parallel->workers; i++)
@@ -297,14 +271,14 @@ bool leftovers_attribute(struct block_map *map, const struct type_table *types,
 {
 	_cleanup_free_ struct filter *filter = calloc(1, sizeof(*filter));
 	_cleanup_free_ struct finds *finds = parallel_results(parallel, sizeof(*finds));
-	struct search search = { map, types, python->memory.image, filter, finds };
+	struct search search = { map, types, &python->layout, python->memory.image, filter, finds };
 	bool done = true;
 
 	if (!filter || !finds)
 		return false;
 	if (any_unknown(&search, parallel)) {
-		parallel_for(parallel, "attributing unknown blocks", map->pymalloc.arenas.count, 1,
-			     search_arenas, &search);
+		pymalloc_each_pool(&map->pymalloc, parallel, "attributing unknown blocks",
+				   search_pool, &search);
 		parallel_for(parallel, "attributing unknown chunks", map->malloc.chunks.count,
 			     CHUNK_GRAIN, search_chunks, &search);
 		done = take_all(&search, parallel->workers, modules, python->module);

@@ -12,7 +12,8 @@
 #include "types.h"
 
 /* Reports the pointers of an instance whose type is opaque; nothing for others. */
-void leftovers_claims(const struct object *object, own_fn *report, void *closure);
+void leftovers_claims(const struct layout *layout, const struct object *object, own_fn *report,
+		      void *closure);
 
 /* Attributes what is unknown yet to objects, then to modules' data, then to the blocks that these
  * point to. False when out of memory. */

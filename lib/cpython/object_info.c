@@ -24,7 +24,7 @@ static bool measure_all(struct measure *measure, const struct object *object)
 {
 	if (!object_measure(measure, object))
 		return false;
-	leftovers_claims(object, measure->own, measure->closure);
+	leftovers_claims(measure->memory->layout, object, measure->own, measure->closure);
 	return true;
 }
 

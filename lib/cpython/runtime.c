@@ -23,13 +23,6 @@ static vaddr read_pointer(const struct memory *memory, vaddr base, enum field_id
 	return memory_field(memory, base, id, &value) ? value : 0;
 }
 
-/* Remembers an interpreter, thread or stack chunk; false when it was met before: lists with loops
- * would never end. */
-static bool meet(struct id_map *met, vaddr at)
-{
-	return id_map_find(met, at) == ID_NONE && id_map_put(met, at, 0);
-}
-
 /* Reads the threads of one interpreter; false when its list is not one. */
 static bool read_threads(struct python *python, vaddr interp, uint32_t index, struct id_map *met)
 {
@@ -39,7 +32,8 @@ static bool read_threads(struct python *python, vaddr interp, uint32_t index, st
 	for (size_t i = 0; at; i++) {
 		struct thread_state *thread;
 
-		if (read_pointer(memory, at, FIELD_THREAD_INTERP) != interp || !meet(met, at)) {
+		if (read_pointer(memory, at, FIELD_THREAD_INTERP) != interp ||
+		    !id_map_meet(met, at)) {
 			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
 			return i > 0;
 		}
@@ -75,7 +69,7 @@ static bool read_interpreter(struct python *python, vaddr at, struct id_map *met
 	struct interpreter *interp;
 
 	if (!memory_field(memory, at, FIELD_INTERP_ID, &id) || (int64_t)id < 0 || id > UINT32_MAX ||
-	    !meet(met, at) || !read_threads(python, at, index, met))
+	    !id_map_meet(met, at) || !read_threads(python, at, index, met))
 		return false;
 	interp = vector_push(&python->interpreters);
 	if (!interp)
@@ -108,7 +102,7 @@ static bool read_frame_stack(struct python *python, vaddr at, struct id_map *met
 		struct frame_stack *stack;
 
 		if (!size || size % PAGE_BYTES || at % PAGE_BYTES ||
-		    !image_maps(python->memory.image, at, size) || !meet(met, at)) {
+		    !image_maps(python->memory.image, at, size) || !id_map_meet(met, at)) {
 			gap_add(&python->gaps, GAP_INTERPRETER_DAMAGED, at, 0);
 			return true;
 		}
@@ -185,18 +179,13 @@ static void sort_interpreters(struct python *python)
 	}
 }
 
-static void cleanup_met(struct id_map *met)
-{
-	id_map_deinit(met);
-}
-
 /* Walks the interpreters of the runtime; false when this is no runtime that was initialised. */
 static bool read_interpreters(struct python *python)
 {
 	const struct memory *memory = &python->memory;
 	vaddr at = read_pointer(memory, python->runtime, FIELD_RUNTIME_INTERPRETERS);
 
-	_cleanup_(cleanup_met) struct id_map met = { 0 };
+	_cleanup_(id_map_deinit) struct id_map met = { 0 };
 
 	python->interpreters.count = python->threads.count = python->frame_stacks.count = 0;
 	while (at) {

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "../base/bisect.h"
 #include "../base/cleanup.h"
 #include "../base/id_map.h"
 #include "glibc.h"
@@ -158,14 +159,11 @@ static bool add_heap(struct malloc_map *map, const struct image *image, vaddr st
 static bool is_taken(const struct malloc_map *map, const struct malloc_taken *taken, vaddr start,
 		     vaddr end)
 {
-	const struct malloc_map none = { 0 };
-	const struct malloc_taken certain = { .ranges = taken->ranges };
-
 	for (size_t i = 0; i < map->heaps.count; i++) {
 		if (map->heaps.items[i].start < end && map->heaps.items[i].end > start)
 			return true;
 	}
-	return malloc_taken_from(&none, &certain, start, end) < end;
+	return malloc_overlaps_taken(taken, start, end);
 }
 
 /* Whether a walk from `first` makes sense for its first chunks. */
@@ -265,28 +263,23 @@ static bool add_thread_heaps(struct malloc_map *map, const struct image *image, 
 	return true;
 }
 
-static void cleanup_met(struct id_map *met)
-{
-	id_map_deinit(met);
-}
-
 /* The ring of arenas, from the main one back to it. */
 static bool find_arenas(struct malloc_map *map, const struct image *image, struct gaps *gaps)
 {
 	vaddr at = map->main_arena;
 
-	_cleanup_(cleanup_met) struct id_map met = { 0 };
+	_cleanup_(id_map_deinit) struct id_map met = { 0 };
 	do {
 		struct malloc_arena *arena;
 		uint64_t next, bytes;
 
-		if (id_map_find(&met, at) != ID_NONE || !image_u64(image, at + ARENA_NEXT, &next) ||
+		if (!id_map_meet(&met, at) || !image_u64(image, at + ARENA_NEXT, &next) ||
 		    !image_u64(image, at + ARENA_SYSTEM_BYTES, &bytes)) {
 			gap_add(gaps, GAP_HEAP_LIST_DAMAGED, at, 0);
 			return true;
 		}
 		arena = vector_push(&map->arenas);
-		if (!arena || !id_map_put(&met, at, 0))
+		if (!arena)
 			return false;
 		*arena = (struct malloc_arena){ at, bytes };
 		at = next;
@@ -356,17 +349,9 @@ void malloc_unload(struct malloc_map *map)
 const struct heap *malloc_heap_after(const struct malloc_map *map, vaddr at)
 {
 	const struct heap *heaps = map->heaps.items;
-	size_t low = 0, high = map->heaps.count;
+	size_t found = bisect(i, map->heaps.count, heaps[i].end <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (heaps[middle].end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < map->heaps.count ? &heaps[low] : NULL;
+	return found < map->heaps.count ? &heaps[found] : NULL;
 }
 
 const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at)
@@ -379,15 +364,7 @@ const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at)
 size_t malloc_find_chunk(const struct malloc_map *map, const struct heap *heap, vaddr at)
 {
 	const struct chunk *chunks = map->chunks.items + heap->first;
-	size_t low = 0, high = heap->count;
+	size_t found = bisect(i, heap->count, chunks[i].start + chunks[i].size <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (chunks[middle].start + chunks[middle].size <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < heap->count && chunks[low].start <= at ? heap->first + low : SIZE_MAX;
+	return found < heap->count && chunks[found].start <= at ? heap->first + found : SIZE_MAX;
 }

@@ -60,6 +60,9 @@ vaddr malloc_taken_until(const struct malloc_map *map, const struct malloc_taken
 vaddr malloc_taken_from(const struct malloc_map *map, const struct malloc_taken *taken, vaddr at,
 			vaddr end);
 
+/* Whether [start, end) overlaps a range that is taken for certain. */
+bool malloc_overlaps_taken(const struct malloc_taken *taken, vaddr start, vaddr end);
+
 /* False when out of memory. */
 bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end);
 

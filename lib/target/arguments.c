@@ -78,8 +78,8 @@ void arguments_read(struct process *process, const struct image *image)
 		return;
 	/* the name that was executed lies above all of that */
 	size = MIN(process->exec_name - run->start, (uint64_t)SEARCH_BYTES);
-	bytes = run->bytes + (process->exec_name - run->start) - size;
-	vector = find_vector(bytes, size, process);
+	bytes = image_at(image, process->exec_name - size, size);
+	vector = bytes ? find_vector(bytes, size, process) : NULL;
 	if (!vector || vector - bytes < (ptrdiff_t)(4 * sizeof(vaddr)))
 		return;
 	pointers = find_arguments(bytes, vector, &count);

@@ -8,6 +8,7 @@
 #include <gelf.h>
 #include <stdlib.h>
 
+#include "../base/bisect.h"
 #include "../base/cleanup.h"
 #include "arguments.h"
 #include "elf_core.h"
@@ -85,17 +86,10 @@ static int compare_mappings(const void *a, const void *b)
 /* The first mapping that ends after `at`, or NULL. */
 static const struct process_mapping *mapping_after(const struct process *process, vaddr at)
 {
-	size_t low = 0, high = process->mappings.count;
+	const struct process_mapping *mappings = process->mappings.items;
+	size_t found = bisect(i, process->mappings.count, mappings[i].end <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (process->mappings.items[middle].end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < process->mappings.count ? &process->mappings.items[low] : NULL;
+	return found < process->mappings.count ? &mappings[found] : NULL;
 }
 
 /* Adds `whole`, cut into one segment for each mapping and each stretch between mappings. */

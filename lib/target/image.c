@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/bisect.h"
 #include "image.h"
 
 static int compare_segments(const void *a, const void *b)
@@ -82,38 +83,23 @@ const struct image_run *image_run_at(const struct image *image, vaddr at)
 	/* where the last address was: the next one is often there too */
 	static _Thread_local size_t last;
 	const struct image_run *runs = image->runs.items;
-	size_t low = 0, high = image->runs.count;
+	size_t found;
 
-	if (last < high && runs[last].start <= at && at < runs[last].end)
+	if (last < image->runs.count && runs[last].start <= at && at < runs[last].end)
 		return &runs[last];
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (runs[middle].end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == image->runs.count || runs[low].start > at)
+	found = bisect(i, image->runs.count, runs[i].end <= at);
+	if (found == image->runs.count || runs[found].start > at)
 		return NULL;
-	last = low;
-	return &runs[low];
+	last = found;
+	return &runs[found];
 }
 
 const struct segment *image_segment_after(const struct image *image, vaddr at)
 {
 	const struct segment *segments = image->segments.items;
-	size_t low = 0, high = image->segments.count;
+	size_t found = bisect(i, image->segments.count, segments[i].end <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (segments[middle].end <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < image->segments.count ? &segments[low] : NULL;
+	return found < image->segments.count ? &segments[found] : NULL;
 }
 
 const struct segment *image_segment(const struct image *image, vaddr at)

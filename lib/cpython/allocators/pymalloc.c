@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "../../base/bisect.h"
 #include "../../base/cleanup.h"
 #include "pymalloc.h"
 #include "pymalloc_search.h"
@@ -220,12 +221,40 @@ void pymalloc_deinit(struct pymalloc *pymalloc)
 	*pymalloc = (struct pymalloc){ 0 };
 }
 
-void pymalloc_read_pool(struct pymalloc *pymalloc, const struct memory *memory,
-			const struct arena *arena, uint32_t index, struct gaps *gaps)
+/* A loop over pools. */
+struct pool_loop {
+	const struct pymalloc *pymalloc;
+	pool_fn *fn;
+	void *context;
+};
+
+/* All pools of arenas [begin, end). */
+static void each_pool(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct pool_loop *loop = context;
+	const struct pymalloc *pymalloc = loop->pymalloc;
+
+	for (size_t i = begin; i < end; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		for (uint32_t j = 0; j < arena->pool_count; j++)
+			loop->fn(loop->context, worker, arena, &pymalloc->pools[arena->pools + j],
+				 pymalloc_pool_at(pymalloc, arena, j));
+	}
+}
+
+void pymalloc_each_pool(const struct pymalloc *pymalloc, const struct parallel *parallel,
+			const char *phase, pool_fn *fn, void *context)
+{
+	struct pool_loop loop = { pymalloc, fn, context };
+
+	parallel_for(parallel, phase, pymalloc->arenas.count, 1, each_pool, &loop);
+}
+
+void pymalloc_read_pool(const struct pymalloc *pymalloc, const struct memory *memory,
+			const struct arena *arena, struct pool *pool, vaddr at, struct gaps *gaps)
 {
 	const struct layout *layout = memory->layout;
-	struct pool *pool = &pymalloc->pools[arena->pools + index];
-	vaddr at = pymalloc_pool_at(pymalloc, arena, index);
 	uint64_t used, size_class, next, size, room = pymalloc->pool_bytes - pymalloc->header_bytes;
 	uint64_t carved;
 	const uint8_t *bytes;
@@ -298,15 +327,8 @@ void pymalloc_walk_pool(const struct pymalloc *pymalloc, const struct memory *me
 const struct arena *pymalloc_find_arena(const struct pymalloc *pymalloc, vaddr at)
 {
 	const struct arena *arenas = pymalloc->arenas.items;
-	size_t low = 0, high = pymalloc->arenas.count;
+	size_t count = pymalloc->arenas.count;
+	size_t found = bisect(i, count, arenas[i].start + pymalloc->arena_bytes <= at);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (arenas[middle].start + pymalloc->arena_bytes <= at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < pymalloc->arenas.count && arenas[low].start <= at ? &arenas[low] : NULL;
+	return found < count && arenas[found].start <= at ? &arenas[found] : NULL;
 }

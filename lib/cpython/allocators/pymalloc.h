@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "../../base/parallel.h"
 #include "../runtime.h"
 
 #define SIZE_CLASSES_MAX 64
@@ -61,9 +62,17 @@ struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct pyth
 
 void pymalloc_deinit(struct pymalloc *pymalloc);
 
-/* Reads the header of pool `index` of `arena` (sets count, carved, size_class). */
-void pymalloc_read_pool(struct pymalloc *pymalloc, const struct memory *memory,
-			const struct arena *arena, uint32_t index, struct gaps *gaps);
+/* Called for a pool at `at`; `worker` as in parallel_fn. */
+typedef void pool_fn(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
+		     vaddr at);
+
+/* Calls `fn` for all pools of all arenas, in use or not, by many threads. */
+void pymalloc_each_pool(const struct pymalloc *pymalloc, const struct parallel *parallel,
+			const char *phase, pool_fn *fn, void *context);
+
+/* Reads the header of a pool of `arena` (sets count, carved, size_class). */
+void pymalloc_read_pool(const struct pymalloc *pymalloc, const struct memory *memory,
+			const struct arena *arena, struct pool *pool, vaddr at, struct gaps *gaps);
 
 /*
  * Walks the free list of a pool and marks free blocks in `free`, which has room for `count` bits

@@ -63,7 +63,9 @@ static void set_up(struct pool_memory *memory, uint64_t used, uint64_t next)
 
 static void read_and_walk(struct pool_memory *memory)
 {
-	pymalloc_read_pool(&memory->pymalloc, &memory->memory, &memory->arena, 0, &memory->gaps);
+	pymalloc_read_pool(&memory->pymalloc, &memory->memory, &memory->arena,
+			   memory->pymalloc.pools,
+			   pymalloc_pool_at(&memory->pymalloc, &memory->arena, 0), &memory->gaps);
 	pymalloc_walk_pool(&memory->pymalloc, &memory->memory, &memory->pool, ARENA_AT,
 			   memory->free, &memory->gaps);
 }
@@ -144,7 +146,8 @@ static void distrusts_headers(void **state)
 	/* a size class that does not exist */
 	set_up(&memory, 1, HEADER + BLOCK);
 	put_field(&memory, FIELD_POOL_SIZE_CLASS, LAST_CLASS + 1);
-	pymalloc_read_pool(&memory.pymalloc, &memory.memory, &memory.arena, 0, &memory.gaps);
+	pymalloc_read_pool(&memory.pymalloc, &memory.memory, &memory.arena, memory.pymalloc.pools,
+			   pymalloc_pool_at(&memory.pymalloc, &memory.arena, 0), &memory.gaps);
 	assert_true(memory.pool.damaged);
 	assert_int_equal(memory.pool.count, 0);
 	image_deinit(&memory.image);
