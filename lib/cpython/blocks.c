@@ -217,6 +217,46 @@ bool blocks_add_statics(struct block_map *map)
 	return true;
 }
 
+/* The blocks of the pool at `at`. */
+static struct block_run pool_run(const struct block_map *map, const struct arena *arena,
+				 struct pool *pool, vaddr at)
+{
+	return (struct block_run){
+		.first = pool->first,
+		.count = pool->carved,
+		.start = at + map->pymalloc.header_bytes,
+		.step = pymalloc_block_bytes(&map->pymalloc, pool->size_class),
+		.guards = pool_guards(map, pool->size_class),
+		.arena = arena,
+		.pool = pool,
+	};
+}
+
+/* A loop over runs. */
+struct run_loop {
+	const struct block_map *map;
+	run_fn *fn;
+	void *context;
+};
+
+static void visit_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
+		       vaddr at)
+{
+	const struct run_loop *loop = context;
+	struct block_run run = pool_run(loop->map, arena, pool, at);
+
+	if (run.count)
+		loop->fn(loop->context, worker, &run);
+}
+
+void blocks_each_run(const struct block_map *map, const struct parallel *parallel,
+		     const char *phase, run_fn *fn, void *context)
+{
+	struct run_loop loop = { map, fn, context };
+
+	pymalloc_each_pool(&map->pymalloc, parallel, phase, visit_pool, &loop);
+}
+
 /* Whether block `id` of a pool is in use and has guards: only those with hooks need to know. */
 static bool is_guarded(const struct block_map *map, block_id id)
 {
@@ -229,7 +269,8 @@ static bool find_in_arena(const struct block_map *map, const struct arena *arena
 {
 	const struct pymalloc *pymalloc = &map->pymalloc;
 	uint64_t offset = at - arena->first_pool, index = offset / pymalloc->pool_bytes, number;
-	const struct pool *pool;
+	struct block_run run;
+	struct pool *pool;
 
 	if (at < arena->first_pool || index >= arena->pool_count)
 		return false;
@@ -241,8 +282,8 @@ static bool find_in_arena(const struct block_map *map, const struct arena *arena
 		 pymalloc_block_bytes(pymalloc, pool->size_class);
 	if (number >= pool->count)
 		return false;
-	*ret = pool_block(map, pool, pymalloc_pool_at(pymalloc, arena, (uint32_t)index),
-			  (uint32_t)number, is_guarded(map, pool->first + (block_id)number));
+	run = pool_run(map, arena, pool, pymalloc_pool_at(pymalloc, arena, (uint32_t)index));
+	*ret = run_block(&run, (uint32_t)number, is_guarded(map, pool->first + (block_id)number));
 	return true;
 }
 
@@ -294,13 +335,14 @@ struct block block_get(const struct block_map *map, block_id id)
 {
 	const struct pymalloc *pymalloc = &map->pymalloc;
 	const struct arena *arena;
+	struct block_run run;
 	size_t index;
 
 	if (id >= map->first_chunk)
 		return get_chunk(map, id - map->first_chunk);
 	index = find_pool(pymalloc, id);
 	arena = arena_of_pool(pymalloc, index);
-	return pool_block(map, &pymalloc->pools[index],
-			  pymalloc_pool_at(pymalloc, arena, (uint32_t)(index - arena->pools)),
-			  id - pymalloc->pools[index].first, is_guarded(map, id));
+	run = pool_run(map, arena, &pymalloc->pools[index],
+		       pymalloc_pool_at(pymalloc, arena, (uint32_t)(index - arena->pools)));
+	return run_block(&run, id - run.first, is_guarded(map, id));
 }

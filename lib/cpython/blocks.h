@@ -93,6 +93,24 @@ struct block {
 	uint8_t guards; /* of the debug hooks, one within the other */
 };
 
+/* Blocks of one size in a row: those of a pool that were ever handed out. */
+struct block_run {
+	block_id first;
+	uint32_t count;
+	vaddr start;
+	uint64_t step; /* from one block to the next: the allocator's size of a block */
+	unsigned guards;
+	const struct arena *arena;
+	struct pool *pool;
+};
+
+/* Called for a run; `worker` as in parallel_fn. */
+typedef void run_fn(void *context, unsigned worker, const struct block_run *run);
+
+/* Calls `fn` for all runs, by many threads; malloc's chunks are in none. */
+void blocks_each_run(const struct block_map *map, const struct parallel *parallel,
+		     const char *phase, run_fn *fn, void *context);
+
 /* Finds all blocks and their states; BLOCK_USED is as far as it goes. */
 struct memheap_error *blocks_build(struct block_map *map, const struct python *python,
 				   const struct modules *modules, const struct stacks *stacks,
@@ -123,21 +141,25 @@ static inline void block_take_off_guards(struct block *block, unsigned guards)
 	block->size -= guards * GUARD_BYTES;
 }
 
-/* Block `index` of the pool at `at`; `guarded`: it is in use, and has guards where there are hooks.
- */
-static inline struct block pool_block(const struct block_map *map, const struct pool *pool,
-				      vaddr at, uint32_t index, bool guarded)
+/* Block `index` of a run; `guarded`: it is in use, and has guards where there are hooks. */
+static inline struct block run_block(const struct block_run *run, uint32_t index, bool guarded)
 {
 	struct block block = {
-		.id = pool->first + index,
-		.size = pymalloc_block_bytes(&map->pymalloc, pool->size_class),
+		.id = run->first + index,
+		.start = run->start + index * run->step,
+		.size = run->step,
 		.pool = true,
 	};
 
-	block.start = at + map->pymalloc.header_bytes + index * block.size;
 	if (guarded)
-		block_take_off_guards(&block, pool_guards(map, pool->size_class));
+		block_take_off_guards(&block, run->guards);
 	return block;
+}
+
+/* The bytes of a run, or NULL. */
+static inline const uint8_t *run_bytes(const struct block_run *run, const struct image *image)
+{
+	return image_at(image, run->start, run->count * run->step);
 }
 
 static inline unsigned chunk_guards(const struct block_map *map, size_t chunk)

@@ -44,26 +44,21 @@ static bool count_block(struct counts *counts, block_tag tag, uint64_t size)
 	}
 }
 
-static void count_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
-		       vaddr at)
+static void count_run(void *context, unsigned worker, const struct block_run *run)
 {
 	const struct pass *pass = context;
-	const struct block_map *map = pass->map;
 	struct counts *counts = &pass->counts[worker];
+	const struct pool *pool = run->pool;
 	struct class_totals *class =
-		&counts->classes[arena->state * SIZE_CLASSES_MAX + pool->size_class];
-	uint64_t size = pymalloc_block_bytes(&map->pymalloc, pool->size_class) -
-			pool_guards(map, pool->size_class) * GUARD_BYTES;
+		&counts->classes[run->arena->state * SIZE_CLASSES_MAX + pool->size_class];
+	uint64_t size = run->step - run->guards * GUARD_BYTES;
 
-	(void)at;
-	if (!pool->count)
-		return;
 	class->pools++;
 	class->used += pool->used;
 	class->free += (uint64_t)pool->carved - pool->used;
 	class->untouched += (uint64_t)pool->count - pool->carved;
-	for (uint32_t i = 0; i < pool->carved; i++)
-		class->unknown += !count_block(counts, map->tags[pool->first + i], size);
+	for (uint32_t i = 0; i < run->count; i++)
+		class->unknown += !count_block(counts, pass->map->tags[run->first + i], size);
 }
 
 static void count_chunks(void *context, unsigned worker, size_t begin, size_t end)
@@ -123,7 +118,7 @@ bool count_blocks(struct objects *objects, const struct block_map *map,
 		counts[i].classes = worker_classes + i * classes;
 		counts[i].owned = owned + i * types;
 	}
-	pymalloc_each_pool(&map->pymalloc, parallel, "summing up", count_pool, &pass);
+	blocks_each_run(map, parallel, "summing up", count_run, &pass);
 	parallel_for(parallel, "summing up", map->malloc.chunks.count, CHUNK_GRAIN, count_chunks,
 		     &pass);
 	for (size_t i = 0; i < workers; i++)

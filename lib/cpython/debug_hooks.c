@@ -139,23 +139,19 @@ struct check {
 	bool found;        /* some chunk has guards */
 };
 
-/* Checks the guards of one pool's used blocks. */
-static void check_pool(void *context, unsigned worker, const struct arena *arena, struct pool *pool,
-		       vaddr at)
+/* Checks the guards of a run's used blocks. */
+static void check_run(void *context, unsigned worker, const struct block_run *run)
 {
 	const struct check *check = context;
-	const struct pymalloc *pymalloc = &check->map->pymalloc;
-	uint64_t size = pymalloc_block_bytes(pymalloc, pool->size_class);
-	const uint8_t *bytes = image_at(check->image, at, pymalloc->pool_bytes);
+	const uint8_t *bytes = run_bytes(run, check->image);
 
-	(void)arena;
-	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
-		uint64_t offset = pymalloc->header_bytes + i * size;
+	for (uint32_t i = 0; bytes && i < run->count; i++) {
+		uint64_t offset = i * run->step;
 
-		if (tag_state(check->map->tags[pool->first + i]) == BLOCK_USED &&
-		    check_all(bytes + offset, size, pool_guards(check->map, pool->size_class)))
-			gap_add(&check->gaps[worker], GAP_GUARDS_DAMAGED, at + offset + GUARD_FRONT,
-				size);
+		if (tag_state(check->map->tags[run->first + i]) == BLOCK_USED &&
+		    check_all(bytes + offset, run->step, run->guards))
+			gap_add(&check->gaps[worker], GAP_GUARDS_DAMAGED,
+				run->start + offset + GUARD_FRONT, run->step);
 	}
 }
 
@@ -197,7 +193,7 @@ bool debug_hooks_find(struct block_map *map, const struct image *image,
 		return false;
 	check.gaps = gaps;
 	if (map->hooks.pools)
-		pymalloc_each_pool(&map->pymalloc, parallel, "checking guards", check_pool, &check);
+		blocks_each_run(map, parallel, "checking guards", check_run, &check);
 	parallel_for(parallel, "checking guards of chunks", map->malloc.chunks.count, CHUNK_GRAIN,
 		     check_chunks, &check);
 	for (unsigned i = 0; i < parallel->workers; i++)

@@ -213,28 +213,23 @@ static void prefetch_neighbour(const struct pass *pass, const uint8_t *block)
 		__builtin_prefetch(run->bytes + (next - run->start));
 }
 
-static void judge_pool(void *context, unsigned index, const struct arena *arena, struct pool *pool,
-		       vaddr at)
+static void judge_run(void *context, unsigned index, const struct block_run *run)
 {
 	const struct pass *pass = context;
 	struct worker *worker = &pass->workers[index];
-	const struct pymalloc *pymalloc = &pass->map->pymalloc;
-	uint64_t step = pymalloc_block_bytes(pymalloc, pool->size_class);
-	const uint8_t *bytes =
-		image_at(pass->judge->python->memory.image, at, pymalloc->pool_bytes);
+	const uint8_t *bytes = run_bytes(run, pass->judge->python->memory.image);
 
-	(void)arena;
 	worker->met_opaque = false;
-	for (uint32_t i = 0; bytes && i < pool->carved; i++) {
-		struct block block = pool_block(pass->map, pool, at, i, true);
-		const uint8_t *content = bytes + (block.start - at);
+	for (uint32_t i = 0; bytes && i < run->count; i++) {
+		struct block block = run_block(run, i, true);
+		const uint8_t *content = bytes + (block.start - run->start);
 
-		if (i + LOOK_AHEAD < pool->carved)
-			prefetch_neighbour(pass, content + LOOK_AHEAD * step);
+		if (i + LOOK_AHEAD < run->count)
+			prefetch_neighbour(pass, content + LOOK_AHEAD * run->step);
 		if (is_undecided(__atomic_load_n(&pass->map->tags[block.id], __ATOMIC_RELAXED)))
 			judge_block(pass, worker, &block, content);
 	}
-	pool->opaque = worker->met_opaque;
+	run->pool->opaque = worker->met_opaque;
 }
 
 /* Judges chunks [begin, end). */
@@ -432,7 +427,7 @@ bool judge_all(struct objects *objects, struct block_map *map, const struct judg
 	judge_statics(&pass, &pass.workers[0]);
 	parallel_for(parallel, "reading malloc's chunks", map->malloc.chunks.count, CHUNK_GRAIN,
 		     judge_chunks, &pass);
-	pymalloc_each_pool(&map->pymalloc, parallel, "reading objects", judge_pool, &pass);
+	blocks_each_run(map, parallel, "reading objects", judge_run, &pass);
 	settle_all(&pass, parallel->workers);
 	merge_workers(objects, &pass, parallel->workers);
 	for (unsigned i = 0; i < parallel->workers; i++)

@@ -77,14 +77,12 @@ static void survey_block(const struct search *search, struct finds *finds,
 	}
 }
 
-static void survey_pool(void *context, unsigned worker, const struct arena *arena,
-			struct pool *pool, vaddr at)
+static void survey_run(void *context, unsigned worker, const struct block_run *run)
 {
 	const struct search *search = context;
 
-	(void)arena;
-	for (uint32_t i = 0; i < pool->carved; i++) {
-		struct block block = pool_block(search->map, pool, at, i, true);
+	for (uint32_t i = 0; i < run->count; i++) {
+		struct block block = run_block(run, i, true);
 
 		survey_block(search, &search->finds[worker], &block);
 	}
@@ -167,14 +165,12 @@ static void search_block(const struct search *search, struct finds *finds,
 		leftovers_claims(search->layout, &object, claim, &instance);
 }
 
-static void search_pool(void *context, unsigned worker, const struct arena *arena,
-			struct pool *pool, vaddr at)
+static void search_run(void *context, unsigned worker, const struct block_run *run)
 {
 	const struct search *search = context;
 
-	(void)arena;
-	for (uint32_t i = 0; pool->opaque && i < pool->carved; i++) {
-		struct block block = pool_block(search->map, pool, at, i, true);
+	for (uint32_t i = 0; run->pool->opaque && i < run->count; i++) {
+		struct block block = run_block(run, i, true);
 
 		search_block(search, &search->finds[worker], &block);
 	}
@@ -256,8 +252,8 @@ static bool any_unknown(const struct search *search, const struct parallel *para
 {
 	bool unknown = false;
 
-	pymalloc_each_pool(&search->map->pymalloc, parallel, "looking for unknown blocks",
-			   survey_pool, (void *)search);
+	blocks_each_run(search->map, parallel, "looking for unknown blocks", survey_run,
+			(void *)search);
 	parallel_for(parallel, "looking for unknown chunks", search->map->malloc.chunks.count,
 		     CHUNK_GRAIN, survey_chunks, (void *)search);
 	for (unsigned i = 0; i < parallel->workers; i++)
@@ -277,8 +273,7 @@ bool leftovers_attribute(struct block_map *map, const struct type_table *types,
 	if (!filter || !finds)
 		return false;
 	if (any_unknown(&search, parallel)) {
-		pymalloc_each_pool(&map->pymalloc, parallel, "attributing unknown blocks",
-				   search_pool, &search);
+		blocks_each_run(map, parallel, "attributing unknown blocks", search_run, &search);
 		parallel_for(parallel, "attributing unknown chunks", map->malloc.chunks.count,
 			     CHUNK_GRAIN, search_chunks, &search);
 		done = take_all(&search, parallel->workers, modules, python->module);
