@@ -4,11 +4,13 @@ import functools
 import glob
 import hashlib
 import json
+import mmap
 import os
 import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,8 @@ SCRATCH = os.environ.get('MEMHEAP_SCRATCH',
                          os.path.join(tempfile.gettempdir(), 'memheap-tests-%d' % os.getuid()))
 OLDEST, NEWEST = (3, 8), (3, 13)
 
+PT_NOTE = 4
+NT_FILE = 0x46494c45
 BUILD_ID_NOTE = b'\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0'
 
 
@@ -265,6 +269,38 @@ class Core:
             self.process.wait()
         if not os.environ.get('MEMHEAP_TEST_KEEP'):
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def core_notes(core):
+    """(type, offset of the content, size) of each note of a core."""
+    at, count = struct.unpack_from('<Q', core, 32)[0], struct.unpack_from('<H', core, 56)[0]
+    for header in range(at, at + count * 56, 56):
+        kind, _, start, _, _, size = struct.unpack_from('<IIQQQQ', core, header)
+        end = start + size if kind == PT_NOTE else 0
+        while start < end:
+            name, content, kind = struct.unpack_from('<III', core, start)
+            start += 12 + (name + 3 & ~3)
+            yield kind, start, content
+            start += content + 3 & ~3
+
+
+def hide_files(path):
+    """Makes a core one from another machine: its files are not found here, by no path or build id."""
+    with open(path, 'r+b') as file, mmap.mmap(file.fileno(), 0) as core:
+        at = core.find(BUILD_ID_NOTE)
+        while at >= 0:
+            at += len(BUILD_ID_NOTE)
+            core[at] ^= 0xFF
+            at = core.find(BUILD_ID_NOTE, at)
+        for kind, start, size in core_notes(core):
+            if kind != NT_FILE:
+                continue
+            count = struct.unpack_from('<Q', core, start)[0]
+            at = start + 16 + count * 24
+            for _ in range(count):
+                assert core[at:at + 1] == b'/'
+                core[at + 1] = ord('~')
+                at = core.find(b'\0', at) + 1
 
 
 def find_core(directory):

@@ -11,6 +11,7 @@
 #include "../base/id_map.h"
 #include "../layout/debug_offsets.h"
 #include "runtime.h"
+#include "runtime_search.h"
 #include "values.h"
 #include "version.h"
 
@@ -334,6 +335,23 @@ static struct memheap_error *try_debug_build(struct python *python, const struct
 	return error;
 }
 
+static struct memheap_error *try_version(struct python *python, const struct target *target,
+					 const struct modules *modules,
+					 const struct python_version *version,
+					 enum memheap_layout_source source, struct notices *notices)
+{
+	python->version_found = version->found;
+	python->free_threaded = version->free_threaded;
+	python->debug = version->debug;
+	if (version->free_threaded)
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "%s is a free-threaded build, whose heap is not known",
+				    python->module->path);
+	if (version->debug)
+		return try_debug_build(python, target, modules, version, source, notices);
+	return try_runtime(python, target, modules, version, source, notices);
+}
+
 static struct memheap_error *try_module(struct python *python, const struct target *target,
 					const struct modules *modules, struct module *module,
 					const struct module_search *search,
@@ -348,16 +366,24 @@ static struct memheap_error *try_module(struct python *python, const struct targ
 	if (!version_find(&target->image, module, python->runtime, &version))
 		return error_create(MEMHEAP_NOT_PYTHON,
 				    "cannot tell which version of CPython %s is", module->path);
-	python->version_found = version.found;
-	python->free_threaded = version.free_threaded;
-	python->debug = version.debug;
-	if (version.free_threaded)
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "%s is a free-threaded build, whose heap is not known",
-				    module->path);
-	if (version.debug)
-		return try_debug_build(python, target, modules, &version, source, notices);
-	return try_runtime(python, target, modules, &version, source, notices);
+	return try_version(python, target, modules, &version, source, notices);
+}
+
+/* Where no symbol and no cookie tells: by structure. */
+static struct memheap_error *search_module(struct python *python, const struct target *target,
+					   const struct modules *modules, struct module *module,
+					   const struct module_search *search,
+					   enum memheap_layout_source source,
+					   struct notices *notices)
+{
+	struct python_version version;
+
+	if (!runtime_search(&target->image, module, &python->runtime, &version))
+		return NULL;
+	python->runtime_found = "structure of _PyRuntime";
+	python->module = module;
+	module_load_debug(module, search);
+	return try_version(python, target, modules, &version, source, notices);
 }
 
 /* Whether a file of this name is likely to be a CPython: for the message when its file is missing.
@@ -397,18 +423,26 @@ static struct memheap_error *no_python(const struct target *target, const struct
 			  "CPython before 3.8 is not known");
 }
 
+/* A way to find the interpreter in a module: python->module stays NULL when it isn't there. */
+typedef struct memheap_error *try_fn(struct python *python, const struct target *target,
+				     const struct modules *modules, struct module *module,
+				     const struct module_search *search,
+				     enum memheap_layout_source source, struct notices *notices);
+
 struct memheap_error *python_load(struct python *python, const struct target *target,
 				  struct modules *modules, const struct module_search *search,
 				  enum memheap_layout_source source, struct notices *notices)
 {
+	static try_fn *const ways[] = { try_module, search_module };
 	_cleanup_(error_cleanup) struct memheap_error *first = NULL;
+	size_t count = modules->list.count;
 
-	for (size_t i = 0; i < modules->list.count; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(ways) * count; i++) {
 		struct memheap_error *error;
 
 		python->module = NULL;
-		error = try_module(python, target, modules, &modules->list.items[i], search, source,
-				   notices);
+		error = ways[i / count](python, target, modules, &modules->list.items[i % count],
+					search, source, notices);
 		if (!error && python->module)
 			return NULL;
 		if (!first)

@@ -82,6 +82,13 @@ static void apply_table(struct layout *layout, const struct version_table *table
 	}
 }
 
+void version_layout(const struct version_table *table, struct layout *ret)
+{
+	*ret = (struct layout){ .version = table->hexversion };
+	version_constants(ret->version, ret->constants);
+	apply_table(ret, table);
+}
+
 static const struct elf_file *dwarf_file(const struct module *module)
 {
 	if (module->debug && elf_file_has_dwarf(module->debug))
