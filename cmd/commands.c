@@ -103,12 +103,14 @@ static const struct command arenas = {
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_ARENAS,
-	.summary = "pymalloc's arenas: a map, size classes, fragmentation",
+	.summary = "pymalloc's arenas: a map, size classes, fragmentation; mimalloc's heaps",
 	.description = "Draws a map of pymalloc's arenas, prints the size-class table that "
 		       "sys._debugmallocstats() would print, and tells how much memory is only "
-		       "fragmentation.",
+		       "fragmentation. Where CPython allocates with mimalloc, tells what is in use "
+		       "in each of its heaps, which belong to threads.",
 	.examples = "  memheap arenas core.1234\n"
-		    "  memheap arenas core.1234 --format csv --table pymalloc.size_classes\n",
+		    "  memheap arenas core.1234 --format csv --table pymalloc.size_classes\n"
+		    "  memheap arenas core.1234 --format csv --table mimalloc.heaps\n",
 	.run = command_report,
 };
 

@@ -86,7 +86,9 @@ bool text_arenas(const struct memheap_report *report, const struct style *style,
 		if (!text_record(memheap_report_table(report, records[i]), style, out))
 			return false;
 	}
-	if (!text_table(memheap_report_table(report, "pymalloc.size_classes"), style, out) ||
+	if (!text_record(memheap_report_table(report, "mimalloc"), style, out) ||
+	    !text_table(memheap_report_table(report, "mimalloc.heaps"), style, out) ||
+	    !text_table(memheap_report_table(report, "pymalloc.size_classes"), style, out) ||
 	    !text_table(memheap_report_table(report, "arenas"), style, out))
 		return false;
 	text_warnings(report, style, out);

@@ -26,6 +26,7 @@ struct slice {
 static const struct slice slices[] = {
 	{ "█", "#", "objects", { "python/" }, "Python objects, their buffers, free lists", 0 },
 	{ "▓", "+", "pymalloc", { "pymalloc/" }, "free in pymalloc: fragmentation, headers", 0 },
+	{ "▚", "*", "mimalloc", { "mimalloc/" }, "free in mimalloc: fragmentation, reserved", 0 },
 	{ "▒", "=", "malloc used", { "malloc/used" }, "malloc, used by C code or unknown", 0 },
 	{ "░", "-", "malloc free", { "malloc/" }, "free in malloc, headers", 0 },
 	{ "◆",
@@ -229,6 +230,21 @@ static void write_types(struct summary *summary)
 	putc('\n', summary->out);
 }
 
+/* The same for mimalloc. */
+static void write_pages(const struct summary *summary)
+{
+	uint64_t pages = number_of(summary, "mimalloc", "pages");
+	uint64_t bytes = number_of(summary, "mimalloc", "page_bytes");
+	uint64_t used = number_of(summary, "mimalloc", "used_bytes");
+	char count[UNIT_TEXT_MAX], size[UNIT_TEXT_MAX], free[UNIT_TEXT_MAX];
+
+	line(summary, "Pages");
+	fprintf(summary->out, "%s of %s, %.1f %% used; available %s in blocks\n\n",
+		format_count(count, pages), format_bytes(size, bytes, summary->style),
+		(double)used * 100 / (double)bytes,
+		bytes_of(summary, "mimalloc", "free_bytes", free));
+}
+
 static void write_arenas(const struct summary *summary)
 {
 	uint64_t arenas = number_of(summary, "pymalloc", "arenas");
@@ -236,6 +252,10 @@ static void write_arenas(const struct summary *summary)
 	uint64_t used = number_of(summary, "pymalloc", "used_bytes");
 	char count[UNIT_TEXT_MAX], size[UNIT_TEXT_MAX], free[UNIT_TEXT_MAX], pools[UNIT_TEXT_MAX];
 
+	if (number_of(summary, "mimalloc", "pages")) {
+		write_pages(summary);
+		return;
+	}
 	line(summary, "Arenas");
 	if (!arenas) {
 		fputs("none\n\n", summary->out);

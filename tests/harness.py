@@ -63,9 +63,10 @@ ASK = ('import sys, sysconfig, json;'
        'bool(sysconfig.get_config_var("Py_DEBUG"))]))')
 
 
-def ask(command):
+def ask(command, **more):
     """[version, implementation, libpython or None, its directory, prefix, free-threaded, debug]"""
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    environment.update(more)
     try:
         output = subprocess.run(command + ['-c', ASK], capture_output=True, text=True, timeout=60,
                                 env=environment)
@@ -137,6 +138,8 @@ def flavours(path):
         return
     yield Interpreter(name, [path], tuple(version))
     yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': 'debug'})
+    if ask([path], PYTHONMALLOC='mimalloc'):    # 3.13 and later
+        yield Interpreter(name + '-mimalloc', [path], tuple(version), {'PYTHONMALLOC': 'mimalloc'})
     # Debian's program has all in itself, although its configuration speaks of a library
     if library and not links(path, library):
         library = None

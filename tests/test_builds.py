@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Other ways to build CPython, and to set up its allocators: done right, or said clearly."""
+import collections
 import json
 import os
 
@@ -25,8 +26,8 @@ def with_malloc(interpreter, malloc):
                                environment, interpreter.options)
 
 
-def core_with(interpreter, malloc):
-    return harness.abort_core(with_malloc(interpreter, malloc), CODE)
+def core_with(interpreter, malloc, code=CODE):
+    return harness.abort_core(with_malloc(interpreter, malloc), code)
 
 
 def test_pythonmalloc_malloc(plain):
@@ -66,6 +67,68 @@ def test_without_debug_hooks(plain):
         core.close()
         assert report['resolution']['allocator'] == malloc
         assert not [row for row in report['memory'] if 'guards' in row['path']]
+
+
+def with_mimalloc():
+    """Interpreters that know PYTHONMALLOC=mimalloc: as they are, and stripped."""
+    found = [one for one in harness.interpreters() if one.name.endswith('-mimalloc')]
+    if not found:
+        pytest.skip('no interpreter of 3.13 or later, whose builds have mimalloc')
+    names = {one.name.replace('-mimalloc', '-stripped') for one in found}
+    return found + [one for one in harness.interpreters() if one.name in names]
+
+
+@pytest.mark.parametrize('malloc', ['mimalloc', 'mimalloc_debug'])
+def test_mimalloc(malloc):
+    for interpreter in with_mimalloc():
+        core = core_with(interpreter, malloc)
+        report = core.report()
+        core.close()
+        resolution = report['resolution']
+        assert resolution['allocator'] == malloc.replace('_debug', ', debug hooks')
+        assert resolution['mimalloc_method'] == (
+            'search for segments' if 'strip' in interpreter.name else 'symbol _mi_heap_main')
+        assert report['pymalloc']['arenas'] == 0
+        texts = {row['type']: row['objects'] for row in report['types']}['str']
+        assert 100000 < texts < 120000, interpreter
+        memory = {row['path']: row['bytes'] for row in report['memory']}
+        assert sum(memory.values()) == report['completeness']['image_bytes']
+        assert ('mimalloc/debug guards' in memory) == ('debug' in malloc)
+        unknown = sum(size for name, size in memory.items() if name.startswith('unknown'))
+        assert unknown < 100000, interpreter
+
+
+# What exited threads leave behind, what others free, and what is too large for a segment.
+THREADS = """
+import os, threading
+def work():
+    made.append([str(i) * 3 for i in range(10000)])
+made = []
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+large = [bytes(1 << 20), bytes(40 << 20), bytearray(100 << 20)]
+for one in made:
+    del one[::2]
+os.abort()
+"""
+
+
+def test_mimalloc_of_other_threads():
+    for interpreter in with_mimalloc():
+        core = core_with(interpreter, 'mimalloc', THREADS)
+        report = core.report()
+        objects = core.objects().values()
+        core.close()
+        assert report['mimalloc']['abandoned_segments'] > 0
+        assert sum(row['delayed_blocks'] for row in report['mimalloc']['heaps']) > 0
+        large = [row for row in objects if row['shallow_bytes'] >= 1 << 20]
+        assert sorted(row['shallow_bytes'] >> 20 for row in large) == [1, 40, 100]
+        assert all(0 <= row['occupied_bytes'] - row['shallow_bytes'] < 5 << 20 for row in large)
+        kept = collections.Counter(row['type'] for row in objects)['str']
+        assert 20000 < kept < 30000
 
 
 OVERWRITE = """

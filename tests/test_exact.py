@@ -12,6 +12,8 @@ PROGRAMS = ['zoo', 'library', 'threads', 'chunks', 'interpreters', 'arrays', 'we
 PROGRAMS_STRIPPED = ['zoo', 'threads', 'chunks']
 # Debug hooks move all that is in blocks, whatever it is.
 PROGRAMS_DEBUG = ['zoo', 'threads', 'interpreters']
+# mimalloc in place of pymalloc: the same objects in other blocks.
+PROGRAMS_MIMALLOC = ['zoo', 'threads', 'chunks', 'interpreters']
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -20,7 +22,14 @@ def core(request, cores, interpreter):
         pytest.skip('stripped interpreters: ' + ', '.join(PROGRAMS_STRIPPED))
     if 'debug' in interpreter.name and request.param not in PROGRAMS_DEBUG:
         pytest.skip('debug hooks: ' + ', '.join(PROGRAMS_DEBUG))
+    if 'mimalloc' in interpreter.name and request.param not in PROGRAMS_MIMALLOC:
+        pytest.skip('mimalloc: ' + ', '.join(PROGRAMS_MIMALLOC))
     return cores.get(interpreter, *request.param.split())
+
+
+def skip_unless_pymalloc(core):
+    if core.report()['resolution']['mimalloc_method']:
+        pytest.skip('%s: allocates with mimalloc, not pymalloc' % core)
 
 
 def most_common(counter):
@@ -68,6 +77,7 @@ def number(text, label):
 
 
 def test_pools_and_blocks_equal_debugmallocstats(core):
+    skip_unless_pymalloc(core)
     pymalloc = core.report()['pymalloc']
     mine = {row['block_bytes']: (row['pools'], row['used_blocks'], row['free_blocks'])
             for row in pymalloc['size_classes'] if row['interpreter'] == 0}
@@ -83,7 +93,22 @@ def skip_if_many(core):
         pytest.skip('%s: sys._debugmallocstats() tells of one of %d interpreters' % (core, count))
 
 
+def test_mimalloc_heap_equals_debugmallocstats(core):
+    """Where the GIL is, that prints the main thread's heap."""
+    report = core.report()
+    if not report['resolution']['mimalloc_method']:
+        pytest.skip('%s: allocates with pymalloc' % core)
+    text = core.text('mallocstats.txt')
+    theirs = {name: int(size) for name, size in re.findall(r'^    (.*): (\d+)$', text, re.M)}
+    main = core.facts()['pid']      # of the thread states, which are those of before the fork
+    heap, = [row for row in report['mimalloc']['heaps'] if row['tid'] == main]
+    assert heap['used_blocks'] == theirs['Allocated Blocks']
+    assert heap['used_bytes'] == theirs['Allocated Bytes'] == theirs['Allocated Bytes w/ Overhead']
+    assert heap['used_bytes'] + heap['free_bytes'] == theirs['Bytes Reserved']
+
+
 def test_pymalloc_totals_equal_debugmallocstats(core):
+    skip_unless_pymalloc(core)
     pymalloc = core.report()['pymalloc']
     if core.interpreter.version >= (3, 12):
         skip_if_many(core)
@@ -161,9 +186,10 @@ def test_accounting_agrees_with_types(core):
 
 def test_nearly_all_used_blocks_are_known(core):
     report = core.report()
-    pymalloc = report['pymalloc']
-    unknown = sum(row['unknown_blocks'] * row['block_bytes'] for row in pymalloc['size_classes'])
-    assert unknown < 0.005 * pymalloc['used_bytes']
+    unknown = sum(row['bytes'] for row in report['memory']
+                  if row['path'].startswith(('unknown/pymalloc', 'unknown/mimalloc')))
+    used = report['pymalloc']['used_bytes'] + (report['mimalloc']['used_bytes'] or 0)
+    assert unknown < 0.005 * used
 
 
 def test_gc_state_equals_module_gc(core):

@@ -176,6 +176,44 @@ static void sum_arena(struct pymalloc_sums *sums, const struct memheap_snapshot 
 	*(arena->readable ? &sums->alignment : &sums->damaged) += readable - known;
 }
 
+/* Bytes of mimalloc that are no blocks in use. */
+struct mimalloc_sums {
+	uint64_t free, untouched, free_pages, headers, padding, guards, damaged;
+};
+
+/* Adds one page; returns its bytes, as far as known. */
+static uint64_t sum_page(struct mimalloc_sums *sums, const struct block_map *map,
+			 const struct mimalloc_page *page)
+{
+	uint64_t blocks = page->count * page->block_bytes;
+
+	if (!page->readable)
+		return 0;
+	sums->guards += (uint64_t)page->used * page_guards(map, page) * GUARD_BYTES;
+	sums->free += (page->carved - page->used) * page->block_bytes;
+	sums->untouched += (page->count - page->carved) * page->block_bytes;
+	*(page->count ? &sums->padding : &sums->damaged) += page->span_bytes - blocks;
+	return page->span_bytes;
+}
+
+/* Adds one segment of which `readable` bytes are in the image. */
+static void sum_segment(struct mimalloc_sums *sums, const struct memheap_snapshot *s,
+			const struct mimalloc_segment *segment, uint64_t readable)
+{
+	const struct block_map *map = &s->blocks;
+	bool whole = image_at(&s->target.image, segment->start, segment->info_bytes);
+	uint64_t known = whole ? segment->info_bytes : 0;
+
+	sums->headers += known;
+	for (uint32_t i = 0; i < segment->page_count; i++) {
+		const struct mimalloc_page *page = &map->mimalloc.pages.items[segment->pages + i];
+
+		known += sum_page(sums, map, page);
+		whole &= page->readable;
+	}
+	*(whole ? &sums->free_pages : &sums->damaged) += readable - MIN(readable, known);
+}
+
 /* Bytes of malloc that are no chunks in use. */
 struct malloc_sums {
 	uint64_t states[CHUNK_STATES]; /* by state, but CHUNK_USED */
@@ -203,12 +241,15 @@ static void sum_heap(struct malloc_sums *sums, const struct block_map *map, cons
 /* The readable bytes of each arena and heap: areas know what is missing. One may be cut into
  * several areas by the borders of segments. */
 static void sum_allocators(struct builder *builder, const struct areas *areas,
-			   struct pymalloc_sums *pymalloc, struct malloc_sums *malloc)
+			   struct pymalloc_sums *pymalloc, struct mimalloc_sums *mimalloc,
+			   struct malloc_sums *malloc)
 {
 	const struct block_map *map = &builder->s->blocks;
-	size_t arenas = map->pymalloc.arenas.count, heaps = map->malloc.heaps.count;
+	size_t arenas = map->pymalloc.arenas.count, segments = map->mimalloc.segments.count;
+	size_t heaps = map->malloc.heaps.count;
 
-	_cleanup_free_ uint64_t *readable = calloc(arenas + heaps + 1, sizeof(*readable));
+	_cleanup_free_ uint64_t *readable =
+		calloc(arenas + segments + heaps + 1, sizeof(*readable));
 	if (!readable) {
 		builder->failed = true;
 		return;
@@ -216,14 +257,19 @@ static void sum_allocators(struct builder *builder, const struct areas *areas,
 	for (size_t i = 0; i < areas->list.count; i++) {
 		const struct area *area = &areas->list.items[i];
 
-		if (area->kind <= AREA_MMAPPED)
-			readable[(area->kind == AREA_ARENA ? 0 : arenas) + area->index] +=
-				area->end - area->start;
+		if (area->kind <= AREA_MMAPPED && area->kind != AREA_MI_ARENA)
+			readable[(area->kind == AREA_ARENA        ? 0
+				  : area->kind == AREA_MI_SEGMENT ? arenas
+								  : arenas + segments) +
+				 area->index] += area->end - area->start;
 	}
 	for (size_t i = 0; i < arenas; i++)
 		sum_arena(pymalloc, builder->s, &map->pymalloc.arenas.items[i], readable[i]);
+	for (size_t i = 0; i < segments; i++)
+		sum_segment(mimalloc, builder->s, &map->mimalloc.segments.items[i],
+			    readable[arenas + i]);
 	for (size_t i = 0; i < heaps; i++)
-		sum_heap(malloc, map, &map->malloc.heaps.items[i], readable[arenas + i]);
+		sum_heap(malloc, map, &map->malloc.heaps.items[i], readable[arenas + segments + i]);
 }
 
 /* Used blocks that nobody knows, by size class. */
@@ -240,6 +286,20 @@ static void add_unknown_blocks(struct builder *builder)
 		add_leaf(builder, unknown * (size - guards), "unknown/pymalloc blocks/%llu bytes",
 			 (unsigned long long)size);
 	}
+}
+
+/* Likewise of mimalloc: its blocks have many sizes. */
+static void add_unknown_pages(struct builder *builder)
+{
+	const struct block_map *map = &builder->s->blocks;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < map->mimalloc.pages.count; i++) {
+		const struct mimalloc_page *page = &map->mimalloc.pages.items[i];
+
+		bytes += page->unknown * (page->block_bytes - page_guards(map, page) * GUARD_BYTES);
+	}
+	add_leaf(builder, bytes, "unknown/mimalloc blocks");
 }
 
 static void add_python(struct builder *builder)
@@ -265,6 +325,17 @@ static void add_pymalloc(struct builder *builder, const struct pymalloc_sums *su
 	add_leaf(builder, sums->alignment, "pymalloc/arena alignment");
 }
 
+static void add_mimalloc(struct builder *builder, const struct mimalloc_sums *sums)
+{
+	add_leaf(builder, sums->free, "mimalloc/free blocks");
+	add_leaf(builder, sums->untouched, "mimalloc/untouched blocks");
+	add_leaf(builder, sums->free_pages, "mimalloc/free pages");
+	add_leaf(builder, sums->headers, "mimalloc/segment headers");
+	add_leaf(builder, sums->padding, "mimalloc/page padding");
+	add_leaf(builder, sums->guards, "mimalloc/debug guards");
+	add_leaf(builder, builder->areas[AREA_MI_ARENA], "mimalloc/unused");
+}
+
 static void add_malloc(struct builder *builder, const struct malloc_sums *sums)
 {
 	add_leaf(builder, builder->s->objects.unknown_chunks.bytes, "malloc/used by others");
@@ -286,7 +357,7 @@ static uint64_t sum_statics(const struct memheap_snapshot *s)
 }
 
 static void add_rest(struct builder *builder, const struct pymalloc_sums *pymalloc,
-		     const struct malloc_sums *malloc)
+		     const struct mimalloc_sums *mimalloc, const struct malloc_sums *malloc)
 {
 	const uint64_t *areas = builder->areas;
 
@@ -301,8 +372,10 @@ static void add_rest(struct builder *builder, const struct pymalloc_sums *pymall
 	add_leaf(builder, areas[AREA_MISSING_RESERVED], "missing/reserved");
 	add_leaf(builder, areas[AREA_MISSING_TRUNCATED], "missing/truncated");
 	add_unknown_blocks(builder);
+	add_unknown_pages(builder);
 	add_leaf(builder, areas[AREA_ANONYMOUS], "unknown/anonymous");
 	add_leaf(builder, pymalloc->damaged, "unknown/damaged pools");
+	add_leaf(builder, mimalloc->damaged, "unknown/damaged mimalloc pages");
 	add_leaf(builder, malloc->damaged, "unknown/damaged malloc heaps");
 }
 
@@ -311,6 +384,7 @@ bool accounting_build(struct accounting *accounting, const struct memheap_snapsh
 {
 	struct builder builder = { .accounting = accounting, .s = s };
 	struct pymalloc_sums pymalloc = { 0 };
+	struct mimalloc_sums mimalloc = { 0 };
 	struct malloc_sums malloc = { 0 };
 
 	for (size_t i = 0; i < areas->list.count; i++) {
@@ -319,11 +393,12 @@ bool accounting_build(struct accounting *accounting, const struct memheap_snapsh
 		builder.areas[area->kind] += area->end - area->start;
 		accounting->image_bytes += area->end - area->start;
 	}
-	sum_allocators(&builder, areas, &pymalloc, &malloc);
+	sum_allocators(&builder, areas, &pymalloc, &mimalloc, &malloc);
 	add_python(&builder);
 	add_pymalloc(&builder, &pymalloc);
+	add_mimalloc(&builder, &mimalloc);
 	add_malloc(&builder, &malloc);
-	add_rest(&builder, &pymalloc, &malloc);
+	add_rest(&builder, &pymalloc, &mimalloc, &malloc);
 	return !builder.failed;
 }
 

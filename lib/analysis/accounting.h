@@ -9,8 +9,10 @@
 
 /* What a stretch of memory is that has an owner of its own. */
 enum area_kind {
-	AREA_ARENA,     /* of pymalloc */
-	AREA_MAIN_HEAP, /* of malloc */
+	AREA_ARENA,      /* of pymalloc */
+	AREA_MI_SEGMENT, /* of mimalloc */
+	AREA_MI_ARENA,   /* what is in no segment */
+	AREA_MAIN_HEAP,  /* of malloc */
 	AREA_THREAD_HEAP,
 	AREA_MMAPPED,
 	AREA_FRAME_STACK, /* Python frames of a thread */

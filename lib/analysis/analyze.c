@@ -3,10 +3,15 @@
 #include "sections.h"
 
 static const struct memheap_table_shape *const tables[] = {
-	&tool_shape,         &target_shape, &python_shape,      &resolution_shape,
-	&completeness_shape, &memory_shape, &types_shape,       &pymalloc_shape,
-	&size_classes_shape, &malloc_shape, &free_lists_shape,  &gc_shape,
-	&generations_shape,  &gaps_shape,   &diagnostics_shape, NULL,
+	&tool_shape,           &target_shape,
+	&python_shape,         &resolution_shape,
+	&completeness_shape,   &memory_shape,
+	&types_shape,          &pymalloc_shape,
+	&size_classes_shape,   &mimalloc_shape,
+	&mimalloc_heaps_shape, &malloc_shape,
+	&free_lists_shape,     &gc_shape,
+	&generations_shape,    &gaps_shape,
+	&diagnostics_shape,    NULL,
 };
 
 static struct memheap_error *build(struct memheap_report *report)
@@ -24,6 +29,7 @@ static struct memheap_error *build(struct memheap_report *report)
 	add_types(report, NULL);
 	add_pymalloc(report);
 	add_size_classes(report);
+	add_mimalloc(report);
 	add_malloc(report);
 	add_free_lists(report);
 	add_gc(report, false);

@@ -8,6 +8,8 @@ const char *area_kind_name(enum area_kind kind)
 {
 	static const char *const names[AREA_KINDS] = {
 		[AREA_ARENA] = "pymalloc arena",
+		[AREA_MI_SEGMENT] = "mimalloc segment",
+		[AREA_MI_ARENA] = "mimalloc arena",
 		[AREA_MAIN_HEAP] = "malloc main heap",
 		[AREA_THREAD_HEAP] = "malloc thread heap",
 		[AREA_MMAPPED] = "malloc mmapped chunk",
@@ -66,12 +68,20 @@ static bool add_allocators(struct areas *areas, const struct memheap_snapshot *s
 		[HEAP_MMAPPED] = AREA_MMAPPED,
 	};
 	const struct pymalloc *pymalloc = &s->blocks.pymalloc;
+	const struct mimalloc *mimalloc = &s->blocks.mimalloc;
 	const struct malloc_map *malloc = &s->blocks.malloc;
 
 	for (size_t i = 0; i < pymalloc->arenas.count; i++) {
 		vaddr start = pymalloc->arenas.items[i].start;
 
 		if (!add_owned(areas, start, start + pymalloc->arena_bytes, AREA_ARENA, i))
+			return false;
+	}
+	for (size_t i = 0; i < mimalloc->segments.count; i++) {
+		vaddr start = mimalloc->segments.items[i].start;
+
+		if (!add_owned(areas, start, start + mimalloc->segments.items[i].size,
+			       AREA_MI_SEGMENT, i))
 			return false;
 	}
 	for (size_t i = 0; i < malloc->heaps.count; i++) {
@@ -112,6 +122,22 @@ static bool add_unowned(struct areas *areas, size_t count, vaddr start, vaddr en
 		if (next > start && !add_owned(areas, start, MIN(next, end), kind, index))
 			return false;
 		start = low < count ? MAX(start, areas->list.items[low].end) : end;
+	}
+	return true;
+}
+
+/* What arenas of mimalloc have not yet cut into segments. */
+static bool add_mimalloc_arenas(struct areas *areas, const struct memheap_snapshot *s)
+{
+	size_t count = areas->list.count;
+
+	sort_areas(areas);
+	for (size_t i = 0; i < s->blocks.mimalloc.arenas.count; i++) {
+		const struct mimalloc_arena *arena = &s->blocks.mimalloc.arenas.items[i];
+
+		if (!add_unowned(areas, count, arena->start, arena->start + arena->size,
+				 AREA_MI_ARENA, i))
+			return false;
 	}
 	return true;
 }
@@ -198,8 +224,8 @@ static bool cut_segment(struct areas *cut, const struct areas *owned, size_t *ne
 bool areas_find(struct areas *areas, const struct memheap_snapshot *s)
 {
 	struct areas owned = { 0 };
-	bool done =
-		add_allocators(&owned, s) && add_frame_stacks(&owned, s) && add_stacks(&owned, s);
+	bool done = add_allocators(&owned, s) && add_mimalloc_arenas(&owned, s) &&
+		    add_frame_stacks(&owned, s) && add_stacks(&owned, s);
 	size_t next = 0;
 
 	sort_areas(&owned);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* arenas: where pymalloc's memory is, arena by arena, and what is only fragmentation. */
+/* arenas: where pymalloc's memory is, arena by arena, and what is only fragmentation; mimalloc's,
+ * heap by heap. */
 #include "sections.h"
 
 #define NEARLY_EMPTY 2500 /* hundredths of a percent */
@@ -82,8 +83,11 @@ static const struct memheap_table_shape fragmentation_shape = {
 };
 
 static const struct memheap_table_shape *const tables[] = {
-	&arenas_shape,       &pymalloc_shape, &size_classes_shape, &fragmentation_shape,
-	&completeness_shape, &gaps_shape,     &diagnostics_shape,  NULL,
+	&arenas_shape,       &pymalloc_shape,
+	&size_classes_shape, &fragmentation_shape,
+	&mimalloc_shape,     &mimalloc_heaps_shape,
+	&completeness_shape, &gaps_shape,
+	&diagnostics_shape,  NULL,
 };
 
 /* What the pools of one arena hold. */
@@ -150,6 +154,7 @@ static struct memheap_error *build(struct memheap_report *report)
 	row[FRAGMENTATION_PINNED] = cell_number(pinning);
 	add_pymalloc(report);
 	add_size_classes(report);
+	add_mimalloc(report);
 	add_completeness(report);
 	add_gaps(report);
 	add_diagnostics(report);
@@ -161,7 +166,7 @@ const struct analysis analysis_arenas = {
 		.name = "arenas",
 		.schema = "memheap.arenas",
 		.schema_version = "1.0",
-		.title = "pymalloc's arenas",
+		.title = "pymalloc's arenas, mimalloc's heaps",
 		.tables = tables,
 		.main_table = "arenas",
 		.needs = MEMHEAP_OBJECTS,

@@ -33,7 +33,8 @@ static const struct memheap_column place_columns[] = {
 	[PLACE_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "The address asked for" },
 	[PLACE_REGION] = { "region", "REGION", MEMHEAP_TEXT, "What the memory is that it lies in" },
 	[PLACE_PATH] = { "path", "PATH", MEMHEAP_TEXT, "The mapped file there" },
-	[PLACE_ALLOCATOR] = { "allocator", "ALLOCATOR", MEMHEAP_TEXT, "pymalloc or malloc" },
+	[PLACE_ALLOCATOR] = { "allocator", "ALLOCATOR", MEMHEAP_TEXT,
+			      "pymalloc, mimalloc or malloc" },
 	[PLACE_STATE] = { "state", "STATE", MEMHEAP_TEXT,
 			  "object, buffer, free list, used (nobody knows for what), free, "
 			  "untouched, static object, or no block" },
@@ -205,6 +206,12 @@ static const char *use_name(const struct place *place)
 	}
 }
 
+static const char *const allocators[] = {
+	[ALLOCATOR_PYMALLOC] = "pymalloc",
+	[ALLOCATOR_MIMALLOC] = "mimalloc",
+	[ALLOCATOR_MALLOC] = "malloc",
+};
+
 static void add_place(struct memheap_report *report, const struct place *place,
 		      const struct area *area)
 {
@@ -227,7 +234,7 @@ static void add_place(struct memheap_report *report, const struct place *place,
 		return;
 	row[PLACE_USE] = cell_text(use_name(place));
 	if (!place->is_static)
-		row[PLACE_ALLOCATOR] = cell_text(place->block.pool ? "pymalloc" : "malloc");
+		row[PLACE_ALLOCATOR] = cell_text(allocators[place->block.allocator]);
 	row[PLACE_BLOCK] = cell_number(place->block.start);
 	row[PLACE_BLOCK_BYTES] = cell_number(place->block.size);
 	row[PLACE_GUARDS] = cell_text(debug_hooks_condition(&place->block, &s->target.image));

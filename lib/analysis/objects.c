@@ -68,11 +68,13 @@ struct stream {
 	size_t sorted_count;
 };
 
-/* The blocks of the three kinds, each by address, merged. */
+/* The blocks of the four kinds, each by address, merged. */
 struct cursor {
 	const struct block_map *map;
 	size_t arena, pool; /* next pool, by index */
 	uint32_t block;     /* in that pool */
+	size_t page;        /* of mimalloc, by index */
+	uint32_t paged;     /* block in that page */
 	size_t chunk, static_object;
 };
 
@@ -105,19 +107,42 @@ static vaddr next_pool_block(struct cursor *cursor, block_id *id)
 	}
 }
 
+/* The next block of mimalloc: its address, or UINT64_MAX at the end. */
+static vaddr next_page_block(struct cursor *cursor, block_id *id)
+{
+	const struct mimalloc *mimalloc = &cursor->map->mimalloc;
+
+	for (; cursor->page < mimalloc->pages.count; cursor->page++, cursor->paged = 0) {
+		const struct mimalloc_page *page = &mimalloc->pages.items[cursor->page];
+
+		if (cursor->paged < page->carved) {
+			*id = page->first + cursor->paged;
+			return page->start + cursor->paged * page->block_bytes;
+		}
+	}
+	return UINT64_MAX;
+}
+
 /* The next block or static by address; false at the end. */
 static bool next_block(struct cursor *cursor, block_id *id)
 {
 	const struct block_map *map = cursor->map;
-	vaddr pool = next_pool_block(cursor, id), chunk = UINT64_MAX, object = UINT64_MAX;
+	vaddr pool = next_pool_block(cursor, id), chunk = UINT64_MAX, object = UINT64_MAX, page;
+	block_id paged = BLOCK_NONE;
 
+	page = next_page_block(cursor, &paged);
 	if (cursor->chunk < map->malloc.chunks.count)
 		chunk = map->malloc.chunks.items[cursor->chunk].start;
 	if (cursor->static_object < map->statics.count)
 		object = map->statics.items[cursor->static_object].at;
-	if (pool <= chunk && pool <= object) {
+	if (pool <= page && pool <= chunk && pool <= object) {
 		cursor->block++;
 		return pool != UINT64_MAX;
+	}
+	if (page <= chunk && page <= object) {
+		*id = paged;
+		cursor->paged++;
+		return true;
 	}
 	if (chunk <= object)
 		*id = map->first_chunk + (block_id)cursor->chunk++;

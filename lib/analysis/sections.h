@@ -6,7 +6,8 @@
 
 extern const struct memheap_table_shape tool_shape, target_shape, python_shape, resolution_shape,
 	completeness_shape, memory_shape, types_shape, pymalloc_shape, size_classes_shape,
-	malloc_shape, free_lists_shape, gc_shape, generations_shape, gaps_shape, diagnostics_shape;
+	mimalloc_shape, mimalloc_heaps_shape, malloc_shape, free_lists_shape, gc_shape,
+	generations_shape, gaps_shape, diagnostics_shape;
 
 void add_tool(struct memheap_report *report);
 void add_target(struct memheap_report *report);
@@ -22,6 +23,8 @@ void add_size_classes(struct memheap_report *report);
 
 /* The id of the interpreter that has state number `state` of pymalloc. */
 struct memheap_cell cell_state(const struct memheap_snapshot *s, size_t state);
+/* With its heaps. */
+void add_mimalloc(struct memheap_report *report);
 void add_malloc(struct memheap_report *report);
 void add_free_lists(struct memheap_report *report);
 /* Of the main interpreter; `count` walks the lists of the generations. */

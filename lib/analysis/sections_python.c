@@ -72,6 +72,7 @@ enum {
 	RESOLUTION_DIFFERENCES,
 	RESOLUTION_ALLOCATOR,
 	RESOLUTION_PYMALLOC,
+	RESOLUTION_MIMALLOC,
 	RESOLUTION_MALLOC,
 };
 
@@ -103,9 +104,12 @@ static const struct memheap_column resolution_columns[] = {
 				     "Fields in which DWARF contradicted the rest, and won" },
 	[RESOLUTION_ALLOCATOR] = { "allocator", "ALLOCATOR", MEMHEAP_TEXT,
 				   "What objects are allocated with, as PYTHONMALLOC says: "
-				   "pymalloc, or malloc; and whether debug hooks are around it" },
+				   "pymalloc, mimalloc or malloc; and whether debug hooks are "
+				   "around it" },
 	[RESOLUTION_PYMALLOC] = { "pymalloc_method", "PYMALLOC BY", MEMHEAP_TEXT,
 				  "How pymalloc's arenas were found" },
+	[RESOLUTION_MIMALLOC] = { "mimalloc_method", "MIMALLOC BY", MEMHEAP_TEXT,
+				  "How mimalloc's segments were found" },
 	[RESOLUTION_MALLOC] = { "malloc_method", "MALLOC BY", MEMHEAP_TEXT,
 				"How malloc's main arena was found" },
 };
@@ -136,8 +140,10 @@ static const char *describe_layout(struct memheap_report *report, const struct l
 /* "pymalloc, debug hooks" */
 static const char *describe_allocator(const struct block_map *map)
 {
-	bool hooked = map->hooks.pools || map->hooks.chunks;
+	bool hooked = map->hooks.pools || map->hooks.pages || map->hooks.chunks;
 
+	if (map->mimalloc.pages.count)
+		return hooked ? "mimalloc, debug hooks" : "mimalloc";
 	if (map->pymalloc.arenas.count)
 		return hooked ? "pymalloc, debug hooks" : "pymalloc";
 	return hooked ? "malloc, debug hooks" : "malloc";
@@ -174,6 +180,8 @@ void add_resolution(struct memheap_report *report)
 		row[RESOLUTION_ALLOCATOR] = cell_text(describe_allocator(&s->blocks));
 	if (s->blocks.pymalloc.states.count)
 		row[RESOLUTION_PYMALLOC] = cell_text(s->blocks.pymalloc.states.items[0].found);
+	if (s->blocks.mimalloc.segments.count)
+		row[RESOLUTION_MIMALLOC] = cell_text(s->blocks.mimalloc.found);
 	row[RESOLUTION_MALLOC] = cell_text(s->blocks.malloc.found);
 }
 

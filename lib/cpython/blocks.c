@@ -10,6 +10,8 @@
 #define POOL_GRAIN      64 /* pools at a time */
 #define BLOCKS_MAX      (1ULL << 31)
 #define POOL_BLOCKS_MAX 2048 /* of 16 KiB pools and 8-byte blocks */
+#define PAGE_GRAIN      16
+#define PAGE_BLOCKS_MAX (UINT16_MAX + 1)
 
 static void cleanup_taken(struct malloc_taken *taken)
 {
@@ -50,7 +52,7 @@ static void join_ranges(struct malloc_taken *taken)
 	taken->ranges.count = kept;
 }
 
-/* What malloc can't own: pymalloc's arenas, stacks, stacks of Python frames. */
+/* What malloc can't own: other allocators' memory, stacks, stacks of Python frames. */
 static bool collect_taken(struct malloc_taken *taken, const struct block_map *map,
 			  const struct python *python, const struct stacks *stacks)
 {
@@ -60,6 +62,18 @@ static bool collect_taken(struct malloc_taken *taken, const struct block_map *ma
 		vaddr start = pymalloc->arenas.items[i].start;
 
 		if (!take_range(taken, start, start + pymalloc->arena_bytes))
+			return false;
+	}
+	for (size_t i = 0; i < map->mimalloc.segments.count; i++) {
+		const struct mimalloc_segment *segment = &map->mimalloc.segments.items[i];
+
+		if (!take_range(taken, segment->start, segment->start + segment->size))
+			return false;
+	}
+	for (size_t i = 0; i < map->mimalloc.arenas.count; i++) {
+		const struct mimalloc_arena *arena = &map->mimalloc.arenas.items[i];
+
+		if (!take_range(taken, arena->start, arena->start + arena->size))
 			return false;
 	}
 	for (size_t i = 0; i < stacks->list.count; i++) {
@@ -113,10 +127,44 @@ static void tag_pool(void *context, unsigned worker, const struct arena *arena, 
 		tags[i] = BLOCK_UNTOUCHED;
 }
 
+/* Sets the tags of the blocks of mimalloc's pages [begin, end). */
+static void tag_pages(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct walk *walk = context;
+	struct block_map *map = walk->map;
+	uint64_t free[PAGE_BLOCKS_MAX / 64];
+
+	for (size_t i = begin; i < end; i++) {
+		struct mimalloc_page *page = &map->mimalloc.pages.items[i];
+		block_tag *tags = map->tags + page->first;
+
+		memset(free, 0, (page->carved + 63) / 64 * sizeof(*free));
+		mimalloc_walk_page(walk->memory, page, free, &walk->gaps[worker]);
+		for (uint32_t j = 0; j < page->carved; j++)
+			tags[j] = free[j / 64] >> (j % 64) & 1 ? BLOCK_FREE : BLOCK_USED;
+		for (uint32_t j = page->carved; j < page->count; j++)
+			tags[j] = BLOCK_UNTOUCHED;
+	}
+}
+
+/* A block that another thread freed is free, although its page does not know it yet. */
+static void tag_delayed(void *context, struct mimalloc_page *page, uint32_t index)
+{
+	struct block_map *map = context;
+	block_tag *tag = &map->tags[page->first + index];
+
+	if (*tag != BLOCK_USED)
+		return;
+	*tag = BLOCK_FREE;
+	page->used--;
+	page->delayed++;
+}
+
 /* Gives all blocks their ids; false when there are more than ids. */
 static bool number_blocks(struct block_map *map)
 {
 	struct pymalloc *pymalloc = &map->pymalloc;
+	struct mimalloc *mimalloc = &map->mimalloc;
 	uint64_t count = 0;
 
 	for (size_t i = 0; i < pymalloc->pool_count; i++) {
@@ -125,7 +173,13 @@ static bool number_blocks(struct block_map *map)
 		if (count + map->malloc.chunks.count > BLOCKS_MAX)
 			return false;
 	}
-	pymalloc->block_count = (uint32_t)count;
+	map->first_paged = (block_id)count;
+	for (size_t i = 0; i < mimalloc->pages.count; i++) {
+		mimalloc->pages.items[i].first = (uint32_t)count;
+		count += mimalloc->pages.items[i].count;
+		if (count + map->malloc.chunks.count > BLOCKS_MAX)
+			return false;
+	}
 	map->first_chunk = (block_id)count;
 	map->first_static = map->count = (block_id)(count + map->malloc.chunks.count);
 	return true;
@@ -164,6 +218,11 @@ static struct memheap_error *walk_all(struct block_map *map, const struct python
 	if (!map->tags)
 		return &error_no_memory;
 	pymalloc_each_pool(&map->pymalloc, parallel, "walking pools", tag_pool, &walk);
+	parallel_for(parallel, "walking pages", map->mimalloc.pages.count, PAGE_GRAIN, tag_pages,
+		     &walk);
+	for (size_t i = 0; i < map->mimalloc.heaps.count; i++)
+		mimalloc_each_delayed(&map->mimalloc, &python->memory,
+				      &map->mimalloc.heaps.items[i], tag_delayed, map);
 	tag_chunks(map);
 	for (unsigned i = 0; i < parallel->workers; i++)
 		gaps_merge(&map->gaps, &gaps[i]);
@@ -178,6 +237,8 @@ struct memheap_error *blocks_build(struct block_map *map, const struct python *p
 	struct memheap_error *error;
 
 	error = pymalloc_load(&map->pymalloc, python, &map->gaps);
+	if (!error)
+		error = mimalloc_load(&map->mimalloc, python, &map->gaps);
 	if (error)
 		return error;
 	if (!collect_taken(&taken, map, python, stacks))
@@ -195,6 +256,7 @@ void blocks_deinit(struct block_map *map)
 	if (map->tags)
 		munmap(map->tags, ((uint64_t)map->count + 1) * sizeof(*map->tags));
 	pymalloc_deinit(&map->pymalloc);
+	mimalloc_deinit(&map->mimalloc);
 	malloc_unload(&map->malloc);
 	debug_hooks_deinit(&map->hooks);
 	free(map->statics.items);
@@ -217,9 +279,8 @@ bool blocks_add_statics(struct block_map *map)
 	return true;
 }
 
-/* The blocks of the pool at `at`. */
-static struct block_run pool_run(const struct block_map *map, const struct arena *arena,
-				 struct pool *pool, vaddr at)
+struct block_run pool_run(const struct block_map *map, const struct arena *arena, struct pool *pool,
+			  vaddr at)
 {
 	return (struct block_run){
 		.first = pool->first,
@@ -227,8 +288,22 @@ static struct block_run pool_run(const struct block_map *map, const struct arena
 		.start = at + map->pymalloc.header_bytes,
 		.step = pymalloc_block_bytes(&map->pymalloc, pool->size_class),
 		.guards = pool_guards(map, pool->size_class),
+		.opaque = &pool->opaque,
 		.arena = arena,
 		.pool = pool,
+	};
+}
+
+struct block_run page_run(const struct block_map *map, struct mimalloc_page *page)
+{
+	return (struct block_run){
+		.first = page->first,
+		.count = page->carved,
+		.start = page->start,
+		.step = page->block_bytes,
+		.guards = page_guards(map, page),
+		.opaque = &page->opaque,
+		.page = page,
 	};
 }
 
@@ -249,18 +324,32 @@ static void visit_pool(void *context, unsigned worker, const struct arena *arena
 		loop->fn(loop->context, worker, &run);
 }
 
+static void visit_pages(void *context, unsigned worker, size_t begin, size_t end)
+{
+	const struct run_loop *loop = context;
+
+	for (size_t i = begin; i < end; i++) {
+		struct block_run run = page_run(loop->map, &loop->map->mimalloc.pages.items[i]);
+
+		if (run.count)
+			loop->fn(loop->context, worker, &run);
+	}
+}
+
 void blocks_each_run(const struct block_map *map, const struct parallel *parallel,
 		     const char *phase, run_fn *fn, void *context)
 {
 	struct run_loop loop = { map, fn, context };
 
 	pymalloc_each_pool(&map->pymalloc, parallel, phase, visit_pool, &loop);
+	parallel_for(parallel, phase, map->mimalloc.pages.count, PAGE_GRAIN, visit_pages, &loop);
 }
 
-/* Whether block `id` of a pool is in use and has guards: only those with hooks need to know. */
+/* Whether block `id` of a pool or page is in use and has guards: only those with hooks need to
+ * know. */
 static bool is_guarded(const struct block_map *map, block_id id)
 {
-	return map->hooks.pools &&
+	return (map->hooks.pools || map->hooks.pages) &&
 	       tag_state(__atomic_load_n(&map->tags[id], __ATOMIC_RELAXED)) >= BLOCK_USED;
 }
 
@@ -287,6 +376,19 @@ static bool find_in_arena(const struct block_map *map, const struct arena *arena
 	return true;
 }
 
+static bool find_in_page(const struct block_map *map, struct mimalloc_page *page, vaddr at,
+			 struct block *ret)
+{
+	struct block_run run = page_run(map, page);
+	uint64_t number =
+		page->count && at >= page->start ? (at - page->start) / run.step : UINT64_MAX;
+
+	if (number >= page->count)
+		return false;
+	*ret = run_block(&run, (uint32_t)number, is_guarded(map, run.first + (block_id)number));
+	return true;
+}
+
 static struct block get_chunk(const struct block_map *map, size_t index)
 {
 	const struct chunk *chunk = &map->malloc.chunks.items[index];
@@ -294,6 +396,7 @@ static struct block get_chunk(const struct block_map *map, size_t index)
 		.id = map->first_chunk + (block_id)index,
 		.start = chunk->start,
 		.size = chunk->size,
+		.allocator = ALLOCATOR_MALLOC,
 	};
 
 	block_take_off_guards(&block, chunk_guards(map, index));
@@ -314,8 +417,12 @@ static bool find_in_heap(const struct block_map *map, vaddr at, struct block *re
 bool block_find(const struct block_map *map, vaddr at, struct block *ret)
 {
 	const struct arena *arena = pymalloc_find_arena(&map->pymalloc, at);
+	struct mimalloc_page *page;
 
-	return arena ? find_in_arena(map, arena, at, ret) : find_in_heap(map, at, ret);
+	if (arena)
+		return find_in_arena(map, arena, at, ret);
+	page = mimalloc_find_page(&map->mimalloc, at);
+	return page ? find_in_page(map, page, at, ret) : find_in_heap(map, at, ret);
 }
 
 /* The pool that holds block `id`: its index. Empty ones begin with their successor. */
@@ -331,6 +438,14 @@ static const struct arena *arena_of_pool(const struct pymalloc *pymalloc, size_t
 	return &arenas[bisect(i, pymalloc->arenas.count, arenas[i].pools <= pool) - 1];
 }
 
+/* The page that holds block `id`. Empty ones begin with their successor. */
+static struct mimalloc_page *page_of_block(const struct block_map *map, block_id id)
+{
+	struct mimalloc_page *pages = map->mimalloc.pages.items;
+
+	return &pages[bisect(i, map->mimalloc.pages.count, pages[i].first <= id) - 1];
+}
+
 struct block block_get(const struct block_map *map, block_id id)
 {
 	const struct pymalloc *pymalloc = &map->pymalloc;
@@ -340,6 +455,10 @@ struct block block_get(const struct block_map *map, block_id id)
 
 	if (id >= map->first_chunk)
 		return get_chunk(map, id - map->first_chunk);
+	if (id >= map->first_paged) {
+		run = page_run(map, page_of_block(map, id));
+		return run_block(&run, id - run.first, is_guarded(map, id));
+	}
 	index = find_pool(pymalloc, id);
 	arena = arena_of_pool(pymalloc, index);
 	run = pool_run(map, arena, &pymalloc->pools[index],

@@ -3,14 +3,15 @@
  * The block map: every block of every allocator, and what each of them is.
  *
  * Blocks have dense ids: those of pymalloc's pools, pool by pool in the order of addresses, then
- * malloc's chunks, then the objects in static data. One 32-bit tag for each block says what it is;
- * from an address to its block is arithmetic.
+ * those of mimalloc's pages likewise, then malloc's chunks, then the objects in static data. One
+ * 32-bit tag for each block says what it is; from an address to its block is arithmetic.
  */
 #pragma once
 
 #include "../base/parallel.h"
 #include "../malloc/malloc.h"
 #include "../target/stacks.h"
+#include "allocators/mimalloc.h"
 #include "allocators/pymalloc.h"
 #include "debug_hooks.h"
 
@@ -75,34 +76,49 @@ struct static_object {
 
 struct block_map {
 	struct pymalloc pymalloc;
+	struct mimalloc mimalloc;
 	struct malloc_map malloc;
 	VECTOR(struct static_object) statics; /* by address */
-	block_id first_chunk, first_static, count;
+	block_id first_paged, first_chunk, first_static, count;
 	block_tag *tags;
 	struct debug_hooks hooks;
 	struct gaps gaps;
+};
+
+enum allocator {
+	ALLOCATOR_PYMALLOC,
+	ALLOCATOR_MIMALLOC,
+	ALLOCATOR_MALLOC,
 };
 
 /* A block, found. */
 struct block {
 	block_id id;
 	vaddr start;
-	uint64_t size;  /* usable bytes; the allocator's header and the debug hooks' guards excluded
-			 */
-	bool pool;      /* pymalloc's, not malloc's */
-	uint8_t guards; /* of the debug hooks, one within the other */
+	uint64_t size; /* usable bytes; the allocator's header and the debug hooks' guards excluded
+			*/
+	uint8_t allocator; /* enum allocator */
+	uint8_t guards;    /* of the debug hooks, one within the other */
 };
 
-/* Blocks of one size in a row: those of a pool that were ever handed out. */
+/* Blocks of one size in a row: those of a pool, or a page of mimalloc, that were ever handed out.
+ */
 struct block_run {
 	block_id first;
 	uint32_t count;
 	vaddr start;
 	uint64_t step; /* from one block to the next: the allocator's size of a block */
 	unsigned guards;
-	const struct arena *arena;
-	struct pool *pool;
+	bool *opaque;               /* some object of it has an opaque type */
+	const struct arena *arena;  /* of pymalloc, or NULL */
+	struct pool *pool;          /* likewise */
+	struct mimalloc_page *page; /* of mimalloc, or NULL */
 };
+
+/* The blocks of the pool at `at`, or of a page of mimalloc. */
+struct block_run pool_run(const struct block_map *map, const struct arena *arena, struct pool *pool,
+			  vaddr at);
+struct block_run page_run(const struct block_map *map, struct mimalloc_page *page);
 
 /* Called for a run; `worker` as in parallel_fn. */
 typedef void run_fn(void *context, unsigned worker, const struct block_run *run);
@@ -133,6 +149,12 @@ static inline unsigned pool_guards(const struct block_map *map, unsigned size_cl
 	return map->hooks.pools && pymalloc_block_bytes(&map->pymalloc, size_class) >= GUARD_BYTES;
 }
 
+/* The same for a page of mimalloc. */
+static inline unsigned page_guards(const struct block_map *map, const struct mimalloc_page *page)
+{
+	return map->hooks.pages && page->block_bytes >= GUARD_BYTES;
+}
+
 /* Takes the debug hooks' guards off a block that is in use. */
 static inline void block_take_off_guards(struct block *block, unsigned guards)
 {
@@ -148,7 +170,7 @@ static inline struct block run_block(const struct block_run *run, uint32_t index
 		.id = run->first + index,
 		.start = run->start + index * run->step,
 		.size = run->step,
-		.pool = true,
+		.allocator = run->page ? ALLOCATOR_MIMALLOC : ALLOCATOR_PYMALLOC,
 	};
 
 	if (guarded)

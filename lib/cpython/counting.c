@@ -49,16 +49,22 @@ static void count_run(void *context, unsigned worker, const struct block_run *ru
 	const struct pass *pass = context;
 	struct counts *counts = &pass->counts[worker];
 	const struct pool *pool = run->pool;
-	struct class_totals *class =
-		&counts->classes[run->arena->state * SIZE_CLASSES_MAX + pool->size_class];
+	struct class_totals *class;
 	uint64_t size = run->step - run->guards * GUARD_BYTES;
+	uint32_t unknown = 0;
 
+	for (uint32_t i = 0; i < run->count; i++)
+		unknown += !count_block(counts, pass->map->tags[run->first + i], size);
+	if (run->page) {
+		run->page->unknown = unknown;
+		return;
+	}
+	class = &counts->classes[run->arena->state * SIZE_CLASSES_MAX + pool->size_class];
 	class->pools++;
 	class->used += pool->used;
 	class->free += (uint64_t)pool->carved - pool->used;
 	class->untouched += (uint64_t)pool->count - pool->carved;
-	for (uint32_t i = 0; i < run->count; i++)
-		class->unknown += !count_block(counts, pass->map->tags[run->first + i], size);
+	class->unknown += unknown;
 }
 
 static void count_chunks(void *context, unsigned worker, size_t begin, size_t end)
@@ -100,8 +106,7 @@ static void merge_counts(struct objects *objects, const struct counts *counts, s
 		objects->by_type[i].buffer_bytes += counts->owned[i];
 }
 
-bool count_blocks(struct objects *objects, const struct block_map *map,
-		  const struct parallel *parallel)
+bool count_blocks(struct objects *objects, struct block_map *map, const struct parallel *parallel)
 {
 	size_t states = map->pymalloc.states.count, workers = parallel->workers;
 	size_t classes = states * SIZE_CLASSES_MAX, types = objects->types.list.count;
@@ -123,5 +128,6 @@ bool count_blocks(struct objects *objects, const struct block_map *map,
 		     &pass);
 	for (size_t i = 0; i < workers; i++)
 		merge_counts(objects, &counts[i], states);
+	mimalloc_sum_heaps(&map->mimalloc);
 	return true;
 }

@@ -6,5 +6,4 @@
 
 /* Sets buffers, parked, classes, unknown_chunks and the buffer_bytes of types; false when out of
  * memory. */
-bool count_blocks(struct objects *objects, const struct block_map *map,
-		  const struct parallel *parallel);
+bool count_blocks(struct objects *objects, struct block_map *map, const struct parallel *parallel);

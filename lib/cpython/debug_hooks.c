@@ -6,7 +6,7 @@
 #include "../base/cleanup.h"
 #include "blocks.h"
 
-#define POOLS_MAX   256 /* looked at, at most, to see whether there are hooks */
+#define POOLS_MAX   256 /* or pages, looked at, at most, to see whether there are hooks */
 #define CHUNK_GRAIN 4096
 #define API_AT      8
 #define DAMAGE_BOTH (DAMAGE_HEADER | DAMAGE_TRAILER)
@@ -95,16 +95,15 @@ static unsigned count_guards(const uint8_t *guard, uint64_t size, bool nested)
 		       : 1;
 }
 
-/* Whether some used block of the pool at `at` has a header. */
-static bool pool_has_header(const struct block_map *map, const struct image *image,
-			    const struct pool *pool, vaddr at)
+/* Whether some used block of the run has a header. */
+static bool run_has_header(const struct block_map *map, const struct image *image,
+			   const struct block_run *run)
 {
-	uint64_t size = pymalloc_block_bytes(&map->pymalloc, pool->size_class);
-	const uint8_t *bytes = image_at(image, at, map->pymalloc.pool_bytes);
+	const uint8_t *bytes = run_bytes(run, image);
 
-	for (uint32_t i = 0; bytes && size >= GUARD_BYTES && i < pool->carved; i++) {
-		if (tag_state(map->tags[pool->first + i]) == BLOCK_USED &&
-		    header_is_whole(bytes + map->pymalloc.header_bytes + i * size))
+	for (uint32_t i = 0; bytes && run->step >= GUARD_BYTES && i < run->count; i++) {
+		if (tag_state(map->tags[run->first + i]) == BLOCK_USED &&
+		    header_is_whole(bytes + i * run->step))
 			return true;
 	}
 	return false;
@@ -120,16 +119,33 @@ static bool pools_have_headers(const struct block_map *map, const struct image *
 		const struct arena *arena = &pymalloc->arenas.items[i];
 
 		for (uint32_t j = 0; j < arena->pool_count && pools < POOLS_MAX; j++) {
-			const struct pool *pool = &pymalloc->pools[arena->pools + j];
+			struct pool *pool = &pymalloc->pools[arena->pools + j];
+			struct block_run run;
 
 			if (!pool->used)
 				continue;
+			run = pool_run(map, arena, pool, pymalloc_pool_at(pymalloc, arena, j));
 			pools++;
-			marked += pool_has_header(map, image, pool,
-						  pymalloc_pool_at(pymalloc, arena, j));
+			marked += run_has_header(map, image, &run);
 		}
 	}
 	return marked > pools / 2;
+}
+
+/* Whether most pages of mimalloc have blocks with headers. */
+static bool pages_have_headers(const struct block_map *map, const struct image *image)
+{
+	uint64_t pages = 0, marked = 0;
+
+	for (size_t i = 0; i < map->mimalloc.pages.count && pages < POOLS_MAX; i++) {
+		struct block_run run = page_run(map, &map->mimalloc.pages.items[i]);
+
+		if (!run.page->used)
+			continue;
+		pages++;
+		marked += run_has_header(map, image, &run);
+	}
+	return marked > pages / 2;
 }
 
 struct check {
@@ -184,15 +200,17 @@ bool debug_hooks_find(struct block_map *map, const struct image *image,
 	struct check check = { .map = map, .image = image };
 
 	map->hooks.pools = pools_have_headers(map, image);
-	/* pymalloc has no hooks, so that the raw domain has none */
-	if (map->pymalloc.arenas.count && !map->hooks.pools)
+	map->hooks.pages = pages_have_headers(map, image);
+	/* where these have no hooks, the raw domain has none */
+	if ((map->pymalloc.arenas.count && !map->hooks.pools) ||
+	    (map->mimalloc.pages.count && !map->hooks.pages))
 		return true;
 	_cleanup_free_ struct gaps *gaps = calloc(parallel->workers, sizeof(*gaps));
 	map->hooks.chunks = calloc(map->malloc.chunks.count + 1, 1);
 	if (!gaps || !map->hooks.chunks)
 		return false;
 	check.gaps = gaps;
-	if (map->hooks.pools)
+	if (map->hooks.pools || map->hooks.pages)
 		blocks_each_run(map, parallel, "checking guards", check_run, &check);
 	parallel_for(parallel, "checking guards of chunks", map->malloc.chunks.count, CHUNK_GRAIN,
 		     check_chunks, &check);

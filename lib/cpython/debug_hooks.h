@@ -22,6 +22,7 @@ struct block;
 
 struct debug_hooks {
 	bool pools;      /* used blocks of pymalloc have guards */
+	bool pages;      /* used blocks of mimalloc have guards */
 	uint8_t *chunks; /* by chunk: how many guards, one within the other; NULL: none */
 };
 

@@ -229,7 +229,7 @@ static void judge_run(void *context, unsigned index, const struct block_run *run
 		if (is_undecided(__atomic_load_n(&pass->map->tags[block.id], __ATOMIC_RELAXED)))
 			judge_block(pass, worker, &block, content);
 	}
-	run->pool->opaque = worker->met_opaque;
+	*run->opaque = worker->met_opaque;
 }
 
 /* Judges chunks [begin, end). */

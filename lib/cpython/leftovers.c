@@ -197,7 +197,8 @@ static void take_words(const struct search *search, struct worklist *list, const
 		vaddr word = load_u64(bytes + at);
 		struct block block;
 
-		if (!find_open(search, word, &block) || (!block.pool && !chunks) ||
+		if (!find_open(search, word, &block) ||
+		    (block.allocator == ALLOCATOR_MALLOC && !chunks) ||
 		    search->map->tags[block.id] != BLOCK_USED)
 			continue;
 		search->map->tags[block.id] = tag_make(BLOCK_BUFFER, kind, TYPE_NONE);

@@ -217,6 +217,26 @@ static bool scan_chunks(struct type_table *table, const struct memory *memory,
 	return true;
 }
 
+/* Likewise in pages of mimalloc. */
+static bool scan_pages(struct type_table *table, const struct memory *memory,
+		       const struct block_map *blocks)
+{
+	for (size_t i = 0; i < blocks->mimalloc.pages.count; i++) {
+		struct block_run run = page_run(blocks, &blocks->mimalloc.pages.items[i]);
+
+		if (run.step < layout_offset(memory->layout, SIZE_TYPE))
+			continue;
+		for (uint32_t j = 0; j < run.count; j++) {
+			struct block block = run_block(&run, j, true);
+
+			if (tag_state(blocks->tags[block.id]) == BLOCK_USED &&
+			    !scan_block(table, memory, block.start))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* Adds the types in memory that malloc could not be walked in: they begin anywhere. */
 static bool scan_unwalked(struct type_table *table, const struct memory *memory,
 			  const struct malloc_map *malloc)
@@ -265,7 +285,7 @@ struct memheap_error *types_build(struct type_table *table, const struct python 
 	for (int i = 0; i < ROUNDS_MAX && count_metatypes(table) > before; i++) {
 		before = count_metatypes(table);
 		if (!scan_static_data(table, memory, modules) ||
-		    !scan_chunks(table, memory, blocks) ||
+		    !scan_chunks(table, memory, blocks) || !scan_pages(table, memory, blocks) ||
 		    !scan_unwalked(table, memory, &blocks->malloc))
 			return &error_no_memory;
 	}

@@ -53,7 +53,6 @@ struct pymalloc {
 	VECTOR(struct arena) arenas; /* by start */
 	struct pool *pools;
 	size_t pool_count;
-	uint32_t block_count;
 };
 
 /* Finds the states and the arenas, and how many pools there are; the pools are not yet walked. */
