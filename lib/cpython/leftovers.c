@@ -8,6 +8,8 @@
 #define PAGE_SHIFT  12
 #define FILTER_BITS (1U << 20)
 #define CHUNK_GRAIN 4096
+#define TREE_HEADER 32
+#define TREE_BYTES  8192 /* DEFAULT_BLOCK_SIZE */
 
 /* Which pages hold unknown blocks: most words can be passed over without finding their block. */
 struct filter {
@@ -63,13 +65,30 @@ static void push(struct worklist *list, block_id id)
 		list->failed = true;
 }
 
+/* Whether the block is one of an arena that the compiler keeps a syntax tree in while it runs a
+ * script: {its size, what is used of it, the next one, the address behind these}.
+ * Python/pyarena.c, block_new() */
+static bool holds_syntax_tree(const struct search *search, const struct block *block)
+{
+	const uint8_t *bytes = block->size >= TREE_HEADER + TREE_BYTES
+				       ? image_at(search->image, block->start, TREE_HEADER)
+				       : NULL;
+	uint64_t size = bytes ? load_u64(bytes) : 0;
+
+	return size >= TREE_BYTES && size <= block->size - TREE_HEADER &&
+	       load_u64(bytes + 8) <= size && load_u64(bytes + 24) == block->start + TREE_HEADER;
+}
+
 /* Notes one block: whether it is unknown, or the state of a module. */
 static void survey_block(const struct search *search, struct finds *finds,
 			 const struct block *block)
 {
 	block_tag tag = search->map->tags[block->id];
 
-	if (tag == BLOCK_USED) {
+	if (tag == BLOCK_USED && holds_syntax_tree(search, block)) {
+		search->map->tags[block->id] =
+			tag_make(BLOCK_BUFFER, BUFFER_SYNTAX_TREE, TYPE_NONE);
+	} else if (tag == BLOCK_USED) {
 		filter_add(search->filter, block->start);
 		finds->unknown = true;
 	} else if (tag_state(tag) == BLOCK_BUFFER && tag_detail(tag) == BUFFER_MODULE_STATE) {
@@ -169,7 +188,7 @@ static void search_run(void *context, unsigned worker, const struct block_run *r
 {
 	const struct search *search = context;
 
-	for (uint32_t i = 0; run->pool->opaque && i < run->count; i++) {
+	for (uint32_t i = 0; *run->opaque && i < run->count; i++) {
 		struct block block = run_block(run, i, true);
 
 		search_block(search, &search->finds[worker], &block);
