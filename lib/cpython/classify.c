@@ -5,6 +5,7 @@
 #define PREHEADER_MAX     32
 #define REFCOUNT_MAX      (1ULL << 44)
 #define REFCOUNT_POINTERS 0xFFFF /* above it, a refcount may be a pointer in truth */
+#define OBJECT_FLAGS_MAX  0xF    /* those that CPython defines: Include/object.h, refcount.h */
 #define LINK_FLAGS        3      /* low bits of _gc_next and _gc_prev */
 
 /* Whether an object lies at `at`, as far as its type tells. */
@@ -17,11 +18,22 @@ static bool is_object_address(const struct judge *judge, vaddr at)
 	       type_find(judge->types, type) != TYPE_NONE;
 }
 
-bool judge_refcount(const struct judge *judge, uint64_t refcount)
+/* 3.14 and later: the count is 32 bits of the first word, then come flags, of which few are known,
+ * and what overflowed, which nothing does. Include/object.h */
+static bool judge_flags(const struct layout *layout, const uint8_t *word)
+{
+	return field_load(layout, word, FIELD_OBJECT_FLAGS) <= OBJECT_FLAGS_MAX &&
+	       !field_load(layout, word, FIELD_OBJECT_OVERFLOW);
+}
+
+static bool judge_refcount(const struct judge *judge, const uint8_t *bytes)
 {
 	const struct layout *layout = &judge->python->layout;
+	uint64_t refcount = field_load(layout, bytes, FIELD_OBJECT_REFCOUNT);
 
 	if (!refcount)
+		return false;
+	if (layout_has(layout, FIELD_OBJECT_OVERFLOW) && !judge_flags(layout, bytes))
 		return false;
 	if (layout_knows(layout, CONSTANT_IMMORTAL_REFCOUNT)) {
 		if (refcount > UINT32_MAX)
@@ -87,7 +99,7 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 	       !has_preheader(judge, type, bytes, candidate->size - preheader);
 	if (preheader != (bare ? 0 : type->preheader))
 		return false;
-	if (!judge_refcount(judge, load_u64(bytes + layout_offset(layout, FIELD_OBJECT_REFCOUNT))))
+	if (!judge_refcount(judge, bytes))
 		return false;
 	*ret = (struct verdict){
 		.object = {

@@ -29,6 +29,3 @@ struct verdict {
  * its decoder has seen it. */
 bool judge_header(const struct judge *judge, const struct candidate *candidate,
 		  struct verdict *ret);
-
-/* Whether `refcount` can be one. */
-bool judge_refcount(const struct judge *judge, uint64_t refcount);

@@ -137,6 +137,72 @@ static void mark_tuples(const struct marking *marking, vaddr interp)
 	}
 }
 
+/* A list since 3.14. */
+struct state_row {
+	enum free_list_kind kind;
+	enum field_id list; /* a struct _Py_freelist, or an array of them */
+};
+
+/* 3.14 Include/internal/pycore_interp_structs.h, struct _Py_freelists; how they are linked:
+ * pycore_freelist.h, _PyFreeList_Push() */
+static const struct state_row state_rows[] = {
+	{ FREE_LIST_FLOAT, FIELD_FREE_FLOATS },
+	{ FREE_LIST_COMPLEX, FIELD_FREE_COMPLEXES },
+	{ FREE_LIST_INT, FIELD_FREE_INTS },
+	{ FREE_LIST_TUPLE, FIELD_FREE_TUPLES },
+	{ FREE_LIST_LIST, FIELD_FREE_LISTS },
+	{ FREE_LIST_LIST_ITERATOR, FIELD_FREE_LIST_ITERATORS },
+	{ FREE_LIST_TUPLE_ITERATOR, FIELD_FREE_TUPLE_ITERATORS },
+	{ FREE_LIST_DICT, FIELD_FREE_DICTS },
+	{ FREE_LIST_DICT_KEYS, FIELD_FREE_DICT_KEYS },
+	{ FREE_LIST_SLICE, FIELD_FREE_SLICES },
+	{ FREE_LIST_RANGE, FIELD_FREE_RANGES },
+	{ FREE_LIST_RANGE_ITERATOR, FIELD_FREE_RANGE_ITERATORS },
+	{ FREE_LIST_CONTEXT, FIELD_FREE_CONTEXTS },
+	{ FREE_LIST_GENERATOR_VALUE, FIELD_FREE_GENERATOR_VALUES },
+	{ FREE_LIST_GENERATOR_SEND, FIELD_FREE_GENERATOR_SENDS },
+	{ FREE_LIST_FUTURE_ITERATOR, FIELD_FREE_FUTURE_ITERATORS },
+	{ FREE_LIST_STACK_CHUNK, FIELD_FREE_STACK_CHUNKS },
+	{ FREE_LIST_STR_WRITER, FIELD_FREE_STR_WRITERS },
+	{ FREE_LIST_BYTES_WRITER, FIELD_FREE_BYTES_WRITERS },
+	{ FREE_LIST_BUILTIN, FIELD_FREE_FUNCTIONS },
+	{ FREE_LIST_BUILTIN, FIELD_FREE_C_METHODS },
+	{ FREE_LIST_METHOD, FIELD_FREE_METHODS },
+};
+
+/* Parks `count` objects whose first words, where their refcounts were, link them. */
+static void park_first_words(const struct marking *marking, vaddr object, uint64_t count,
+			     enum free_list_kind kind)
+{
+	for (uint64_t i = 0; i < count && i < CHAIN_MAX; i++) {
+		if (!park(marking, object, kind) ||
+		    !image_u64(marking->python->memory.image, object, &object)) {
+			report_break(marking, object);
+			return;
+		}
+	}
+}
+
+/* Marks the lists of the struct _Py_freelists at `lists`. */
+static void mark_state(const struct marking *marking, vaddr lists)
+{
+	const struct memory *memory = &marking->python->memory;
+	uint64_t size = layout_offset(memory->layout, SIZE_FREE_LIST), head, count;
+
+	for (size_t i = 0; size && i < ARRAY_SIZE(state_rows); i++) {
+		const struct field *field = &memory->layout->fields[state_rows[i].list];
+		vaddr at = lists + field->offset;
+
+		if (field->source == FIELD_ABSENT)
+			continue;
+		for (uint64_t j = 0; j < field->size / size; j++, at += size) {
+			if (memory_field(memory, at, FIELD_FREE_LIST_HEAD, &head) &&
+			    memory_field(memory, at, FIELD_FREE_LIST_LENGTH, &count))
+				park_first_words(marking, head, count, state_rows[i].kind);
+		}
+	}
+}
+
 void free_lists_mark(struct block_map *map, const struct python *python,
 		     const struct type_table *types)
 {
@@ -150,6 +216,9 @@ void free_lists_mark(struct block_map *map, const struct python *python,
 		mark_tuples(&marking, interp);
 		if (memory_field(&python->memory, interp, FIELD_SLICE_CACHE, &slice) && slice)
 			park(&marking, slice, FREE_LIST_SLICE);
+		if (layout_has(&python->layout, SIZE_FREE_LIST_STATE))
+			mark_state(&marking,
+				   memory_address(&python->memory, interp, FIELD_FREE_LIST_STATE));
 	}
 }
 
@@ -275,7 +344,8 @@ void free_lists_search(struct block_map *map, const struct python *python,
 {
 	struct marking marking = { map, python, types };
 
-	if (layout_has(&python->layout, FIELD_FLOAT_FREE_LIST))
+	if (layout_has(&python->layout, FIELD_FLOAT_FREE_LIST) ||
+	    layout_has(&python->layout, SIZE_FREE_LIST_STATE))
 		return;
 	search_blocks(&marking);
 	search_floats(&marking);

@@ -56,6 +56,37 @@ static vaddr find_generations(const struct memory *memory, vaddr gc)
 	return 0;
 }
 
+/* One of 3.15's buffers of statistics: the newest of `items` is at `index`. */
+static vaddr newest_stats(const struct memory *memory, vaddr at, enum field_id items,
+			  enum field_id index)
+{
+	uint64_t newest, size = layout_offset(memory->layout, SIZE_GENERATION_STATS);
+
+	if (!size || !memory_field(memory, at, index, &newest) ||
+	    newest >= memory->layout->fields[items].size / size)
+		return 0;
+	return memory_address(memory, at, items) + newest * size;
+}
+
+/* Where the statistics of a generation are; 0 when they can't be found. */
+static vaddr find_stats(const struct memory *memory, vaddr gc, unsigned generation)
+{
+	const struct layout *layout = memory->layout;
+	uint64_t at;
+
+	if (!layout_has(layout, FIELD_YOUNG_STATS))
+		return memory_address(memory, gc, FIELD_GC_STATS) +
+		       generation * (vaddr)layout_offset(layout, SIZE_GENERATION_STATS);
+	if (!memory_field(memory, gc, FIELD_GC_STATS, &at) || !at)
+		return 0;
+	if (!generation)
+		return newest_stats(memory, at, FIELD_YOUNG_STATS, FIELD_YOUNG_STATS_INDEX);
+	return newest_stats(memory,
+			    memory_address(memory, at, FIELD_OLD_STATS) +
+				    (generation - 1) * (vaddr)layout_offset(layout, SIZE_OLD_STATS),
+			    FIELD_OLD_STATS_ITEMS, FIELD_OLD_STATS_INDEX);
+}
+
 static void read_generation(const struct memory *memory, vaddr at, vaddr stats,
 			    struct gc_generation *ret)
 {
@@ -89,11 +120,30 @@ static uint64_t list_length(const struct memory *memory, vaddr head, struct gaps
 	return length;
 }
 
+/*
+ * The incremental collector of 3.14.0-3.14.4 has two halves of the old objects, in turns visited,
+ * where others have two generations. Module gc gives the counts in the order of visits, and all old
+ * objects as those of the last generation: Modules/gcmodule.c
+ */
+static void order_old_halves(const struct memory *memory, vaddr gc, struct gc_state *state)
+{
+	struct gc_generation *old = &state->generations[1];
+	int32_t counts[] = { old[0].count, old[1].count };
+	uint64_t visited;
+
+	if (!memory_field(memory, gc, FIELD_GC_VISITED_SPACE, &visited))
+		return;
+	state->incremental = true;
+	old[0].count = counts[visited & 1];
+	old[1].count = counts[!(visited & 1)];
+	old[1].threshold = 0;
+}
+
 bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 {
 	const struct memory *memory = &python->memory;
 	const struct layout *layout = &python->layout;
-	vaddr gc = python->interpreters.items[index].gc, generations, stats;
+	vaddr gc = python->interpreters.items[index].gc, generations;
 	uint64_t enabled = 0, collecting = 0, garbage = 0;
 
 	generations = find_generations(memory, gc);
@@ -104,12 +154,11 @@ bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 	memory_field(memory, gc, FIELD_GC_COLLECTING, &collecting);
 	ret->enabled = enabled;
 	ret->collecting = collecting;
-	stats = memory_address(memory, gc, FIELD_GC_STATS);
 	for (unsigned i = 0; i < GENERATIONS; i++)
 		read_generation(memory,
 				generations + i * (vaddr)layout_offset(layout, SIZE_GENERATION),
-				stats + i * (vaddr)layout_offset(layout, SIZE_GENERATION_STATS),
-				&ret->generations[i]);
+				find_stats(memory, gc, i), &ret->generations[i]);
+	order_old_halves(memory, gc, ret);
 	if (memory_field(memory, gc, FIELD_GC_GARBAGE, &garbage) && garbage)
 		memory_field(memory, garbage, FIELD_VAR_SIZE, &ret->garbage);
 	ret->permanent = memory_address(memory, gc, FIELD_GC_PERMANENT);
@@ -123,4 +172,8 @@ void gc_count_objects(const struct python *python, struct gc_state *gc, struct g
 	for (int i = 0; i < GENERATIONS; i++)
 		gc->generations[i].objects =
 			list_length(&python->memory, gc->generations[i].head, gaps);
+	if (gc->incremental) {
+		gc->generations[2].objects += gc->generations[1].objects;
+		gc->generations[1].objects = 0;
+	}
 }

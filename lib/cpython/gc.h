@@ -16,6 +16,7 @@ struct gc_generation {
 struct gc_state {
 	uint32_t interpreter;
 	bool enabled, collecting;
+	bool incremental; /* the lists of generations 1 and 2 are halves of one */
 	struct gc_generation generations[GENERATIONS];
 	vaddr permanent;            /* list head of the permanent generation */
 	uint64_t permanent_objects; /* gc.get_freeze_count() */

@@ -1,73 +1,91 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 3.13 Include/internal/pycore_runtime.h, struct _Py_DebugOffsets: a cookie, the version, a flag,
- * then groups of 64-bit words. Only the layout of 3.13 is known here.
+ * 3.13 Include/internal/pycore_runtime.h, struct _Py_DebugOffsets, since 3.14 in
+ * pycore_debug_offsets.h: a cookie, the version, a flag, then groups of 64-bit words, which each
+ * version has more of.
  */
 #include <string.h>
 
 #include "debug_offsets.h"
 
-#define COOKIE        "xdebugpy"
-#define VERSION_AT    8
-#define THREADED_AT   16
-#define OFFSETS_BYTES 584
-#define OFFSET_MAX    (16 << 20)
+#define COOKIE       "xdebugpy"
+#define VERSION_AT   8
+#define THREADED_AT  16
+#define HEADER_BYTES 24
+#define OFFSET_MAX   (16 << 20)
+
+/* What the words mean, by CONSTANT_DEBUG_OFFSETS: 3.13, 3.14, 3.15. */
+#define SHAPES 3
+
+static const uint16_t shape_bytes[SHAPES] = { 584, 760, 888 };
 
 struct offset_row {
-	uint16_t at; /* bytes into _Py_DebugOffsets */
+	uint16_t at[SHAPES]; /* bytes into _Py_DebugOffsets; 0: not told */
 	uint16_t field;
 };
 
 static const struct offset_row rows[] = {
-	{ 24, SIZE_RUNTIME },
-	{ 32, FIELD_RUNTIME_FINALIZING },
-	{ 40, FIELD_RUNTIME_INTERPRETERS },
-	{ 48, SIZE_INTERP },
-	{ 56, FIELD_INTERP_ID },
-	{ 64, FIELD_INTERP_NEXT },
-	{ 72, FIELD_INTERP_THREADS },
-	{ 80, FIELD_INTERP_GC },
-	{ 88, FIELD_INTERP_MODULES },
-	{ 96, FIELD_INTERP_SYS },
-	{ 104, FIELD_INTERP_BUILTINS },
-	{ 152, SIZE_THREAD },
-	{ 168, FIELD_THREAD_NEXT },
-	{ 176, FIELD_THREAD_INTERP },
-	{ 192, FIELD_THREAD_ID },
-	{ 200, FIELD_THREAD_NATIVE_ID },
-	{ 208, FIELD_THREAD_STACK_CHUNK },
-	{ 240, FIELD_INNER_FRAME_CODE },
-	{ 256, FIELD_INNER_FRAME_LOCALS },
-	{ 272, SIZE_CODE },
-	{ 352, SIZE_OBJECT },
-	{ 360, FIELD_OBJECT_TYPE },
-	{ 368, SIZE_TYPE },
-	{ 376, FIELD_TYPE_NAME },
-	{ 392, FIELD_TYPE_FLAGS },
-	{ 400, SIZE_TUPLE },
-	{ 408, FIELD_TUPLE_ITEMS },
-	{ 416, FIELD_VAR_SIZE },
-	{ 424, SIZE_LIST },
-	{ 432, FIELD_LIST_ITEMS },
-	{ 448, SIZE_DICT },
-	{ 456, FIELD_DICT_KEYS },
-	{ 464, FIELD_DICT_VALUES },
-	{ 472, SIZE_FLOAT },
-	{ 488, SIZE_LONG },
-	{ 496, FIELD_LONG_TAG },
-	{ 504, FIELD_LONG_DIGITS },
-	{ 512, SIZE_BYTES },
-	{ 528, FIELD_BYTES_DATA },
-	{ 536, SIZE_LEGACY_STR },
-	{ 552, FIELD_STR_LENGTH },
-	{ 560, SIZE_ASCII },
-	{ 568, SIZE_GC },
-	{ 576, FIELD_GC_COLLECTING },
+	{ { 24, 24, 24 }, SIZE_RUNTIME },
+	{ { 32, 32, 32 }, FIELD_RUNTIME_FINALIZING },
+	{ { 40, 40, 40 }, FIELD_RUNTIME_INTERPRETERS },
+	{ { 48, 48, 48 }, SIZE_INTERP },
+	{ { 56, 56, 56 }, FIELD_INTERP_ID },
+	{ { 64, 64, 64 }, FIELD_INTERP_NEXT },
+	{ { 72, 72, 72 }, FIELD_INTERP_THREADS },
+	{ { 80, 88, 88 }, FIELD_INTERP_GC },
+	{ { 88, 96, 96 }, FIELD_INTERP_MODULES },
+	{ { 96, 104, 104 }, FIELD_INTERP_SYS },
+	{ { 104, 112, 112 }, FIELD_INTERP_BUILTINS },
+	{ { 152, 176, 176 }, SIZE_THREAD },
+	{ { 168, 192, 192 }, FIELD_THREAD_NEXT },
+	{ { 176, 200, 200 }, FIELD_THREAD_INTERP },
+	{ { 192, 216, 240 }, FIELD_THREAD_ID },
+	{ { 200, 224, 248 }, FIELD_THREAD_NATIVE_ID },
+	{ { 208, 232, 256 }, FIELD_THREAD_STACK_CHUNK },
+	{ { 240, 264, 328 }, FIELD_INNER_FRAME_CODE },
+	{ { 256, 280, 344 }, FIELD_INNER_FRAME_LOCALS },
+	{ { 272, 312, 376 }, SIZE_CODE },
+	{ { 352, 400, 464 }, SIZE_OBJECT },
+	{ { 360, 408, 472 }, FIELD_OBJECT_TYPE },
+	{ { 368, 416, 480 }, SIZE_TYPE },
+	{ { 376, 424, 488 }, FIELD_TYPE_NAME },
+	{ { 392, 440, 504 }, FIELD_TYPE_FLAGS },
+	{ { 0, 0, 512 }, FIELD_TYPE_BASIC_SIZE },
+	{ { 0, 0, 520 }, FIELD_TYPE_DICT_OFFSET },
+	{ { 0, 0, 528 }, SIZE_HEAP_TYPE },
+	{ { 0, 0, 536 }, FIELD_HEAP_TYPE_CACHED_KEYS },
+	{ { 400, 448, 544 }, SIZE_TUPLE },
+	{ { 408, 456, 552 }, FIELD_TUPLE_ITEMS },
+	{ { 416, 464, 560 }, FIELD_VAR_SIZE },
+	{ { 424, 472, 568 }, SIZE_LIST },
+	{ { 432, 480, 576 }, FIELD_LIST_ITEMS },
+	{ { 0, 496, 592 }, SIZE_SET },
+	{ { 0, 504, 600 }, FIELD_SET_USED },
+	{ { 0, 512, 608 }, FIELD_SET_TABLE },
+	{ { 0, 520, 616 }, FIELD_SET_MASK },
+	{ { 448, 528, 624 }, SIZE_DICT },
+	{ { 456, 536, 632 }, FIELD_DICT_KEYS },
+	{ { 464, 544, 640 }, FIELD_DICT_VALUES },
+	{ { 472, 552, 648 }, SIZE_FLOAT },
+	{ { 488, 568, 664 }, SIZE_LONG },
+	{ { 496, 576, 672 }, FIELD_LONG_TAG },
+	{ { 504, 584, 680 }, FIELD_LONG_DIGITS },
+	{ { 512, 592, 688 }, SIZE_BYTES },
+	{ { 528, 608, 704 }, FIELD_BYTES_DATA },
+	{ { 536, 616, 712 }, SIZE_LEGACY_STR },
+	{ { 552, 632, 728 }, FIELD_STR_LENGTH },
+	{ { 560, 640, 736 }, SIZE_ASCII },
+	{ { 0, 0, 744 }, SIZE_COMPACT_STR },
+	{ { 568, 648, 752 }, SIZE_GC },
+	{ { 576, 656, 760 }, FIELD_GC_COLLECTING },
+	{ { 0, 0, 784 }, FIELD_GC_STATS },
+	{ { 0, 664, 792 }, SIZE_GENERATOR },
+	{ { 0, 680, 808 }, FIELD_GENERATOR_FRAME },
 };
 
 bool debug_offsets_at(const struct image *image, vaddr at, uint32_t *version, bool *free_threaded)
 {
-	const uint8_t *bytes = image_at(image, at, OFFSETS_BYTES);
+	const uint8_t *bytes = image_at(image, at, HEADER_BYTES);
 
 	if (!bytes || memcmp(bytes, COOKIE, strlen(COOKIE)))
 		return false;
@@ -129,18 +147,28 @@ static void drop_impossible(struct layout *layout, const struct field *before)
 		restore(layout, before, FIELD_VAR_SIZE);
 }
 
+/* The words at `runtime`, if they have a shape that is known. */
+static const uint8_t *find_words(const struct layout *layout, const struct image *image,
+				 vaddr runtime, uint64_t *shape)
+{
+	*shape = layout->constants[CONSTANT_DEBUG_OFFSETS];
+	return *shape < SHAPES ? image_at(image, runtime, shape_bytes[*shape]) : NULL;
+}
+
 unsigned debug_offsets_apply(struct layout *layout, const struct image *image, vaddr runtime)
 {
-	const uint8_t *bytes = image_at(image, runtime, OFFSETS_BYTES);
 	struct field before[ARRAY_SIZE(rows)];
 	unsigned contradicted = 0;
+	uint64_t shape;
+	const uint8_t *bytes = find_words(layout, image, runtime, &shape);
 
 	for (size_t i = 0; bytes && i < ARRAY_SIZE(rows); i++) {
 		struct field *field = &layout->fields[rows[i].field];
-		uint64_t value = load_u64(bytes + rows[i].at);
+		uint16_t at = rows[i].at[shape];
+		uint64_t value = load_u64(bytes + at);
 
 		before[i] = *field;
-		if (value > OFFSET_MAX)
+		if (!at || value > OFFSET_MAX)
 			continue;
 		field->offset = (uint32_t)value;
 		field->size = field->size ? field->size : sizeof(vaddr);

@@ -57,8 +57,10 @@ static const struct version_table *choose_table(const struct layout_target *targ
 	const struct version_table *chosen = NULL;
 
 	_cleanup_free_ struct layout *own = calloc(1, sizeof(*own));
-	if (own && target->debug_offsets)
+	if (own && target->debug_offsets) {
+		version_constants(target->version, own->constants);
 		debug_offsets_apply(own, target->image, target->runtime);
+	}
 	for (size_t i = 0; version_tables[i]; i++) {
 		const struct version_table *table = version_tables[i];
 

@@ -323,5 +323,6 @@ const struct version_table version_3_13_0 = {
 		[FIELD_EXCEPTION_DICT] = { 16, 8 },
 		[FIELD_MEMORY_ERROR_FREE_LIST] = { 82648, 8 },
 		[FIELD_MEMORY_ERROR_FREE_COUNT] = { 82656, 4 },
+		[FIELD_FREE_LIST_STATE] = { 10952, 3536 },
 	},
 };
