@@ -293,7 +293,7 @@ def hide_files(path):
         at = core.find(BUILD_ID_NOTE)
         while at >= 0:
             at += len(BUILD_ID_NOTE)
-            core[at] ^= 0xFF
+            core[at] ^= 0x55        # not what hide_debug_files() does: that would undo it
             at = core.find(BUILD_ID_NOTE, at)
         for kind, start, size in core_notes(core):
             if kind != NT_FILE:

@@ -18,7 +18,9 @@ class Moved:
         os.makedirs(os.path.dirname(self.program))
         os.makedirs(os.path.dirname(self.elsewhere))
         os.makedirs(os.path.join(self.root, os.path.dirname(self.program)[1:]))
-        shutil.copy(os.path.realpath('/usr/bin/python3'), self.program)
+        # no debug file for it is installed
+        shutil.copy(harness.hide_debug_files('moved', os.path.realpath('/usr/bin/python3')),
+                    self.program)
         version = harness.ask([self.program])[0]
         interpreter = harness.Interpreter('moved', [self.program], tuple(version),
                                           {'PYTHONHOME': '/usr'})
@@ -85,6 +87,34 @@ def test_it_is_found_elsewhere(moved, option):
     result = moved.types(option, place)
     assert result.code == 0, result.stderr
     assert without_notes(harness.json.loads(result.stdout)) == without_notes(moved.expected)
+
+
+def test_links_below_the_sysroot_stay_below_it(moved, tmp_path):
+    """As in images with a merged /usr and /etc/alternatives: absolute links, and links upwards."""
+    inside, name = os.path.split(moved.program)
+    root = tmp_path / 'image'
+    (root / 'store/bin').mkdir(parents=True)
+    (root / 'etc/alternatives').mkdir(parents=True)
+    (root / os.path.dirname(inside)[1:]).mkdir(parents=True)
+    (root / inside[1:]).symlink_to('/../../../store/bin')
+    (root / 'store/bin' / name).symlink_to('/etc/alternatives/python')
+    (root / 'etc/alternatives/python').symlink_to('../../../../store/python-real')
+    shutil.copy(moved.elsewhere, root / 'store/python-real')
+    result = moved.types('--sysroot', str(root))
+    assert result.code == 0, result.stderr
+    assert without_notes(harness.json.loads(result.stdout)) == without_notes(moved.expected)
+    info = harness.json.loads(moved.core.memheap('info', '--format', 'json', '--sysroot',
+                                                 str(root)).stdout)
+    assert info['resolution']['interpreter_file'] == str(root / 'store/python-real')
+
+    # the same links, to a file that is there on this machine only
+    (root / 'etc/alternatives/python').unlink()
+    (root / 'etc/alternatives/python').symlink_to(moved.elsewhere)
+    assert 'not on this machine' in unfound(moved, '--sysroot', str(root))
+    # and links without end
+    (root / 'etc/alternatives/python').unlink()
+    (root / 'etc/alternatives/python').symlink_to('/store/bin/' + name)
+    assert 'not on this machine' in unfound(moved, '--sysroot', str(root))
 
 
 def test_another_file_is_not_used_unless_forced(moved):

@@ -11,7 +11,7 @@
 #include "../base/id_map.h"
 #include "../layout/debug_offsets.h"
 #include "runtime.h"
-#include "runtime_search.h"
+#include "runtime_find.h"
 #include "values.h"
 #include "version.h"
 
@@ -278,30 +278,6 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	return NULL;
 }
 
-/* Where _PyRuntime is: by its symbol; without the module's file, by the cookie that it begins with
- * (3.13 and later). */
-static bool runtime_find(const struct image *image, const struct module *module, vaddr *ret,
-			 const char **how)
-{
-	struct elf_symbol symbol;
-
-	if (module_symbol(module, "_PyRuntime", &symbol)) {
-		*ret = symbol.address;
-		*how = "symbol _PyRuntime";
-		return true;
-	}
-	for (size_t i = 0; !module->file && i < image->segments.count; i++) {
-		const struct segment *segment = &image->segments.items[i];
-		uint64_t size = module_writable_size(module, segment);
-
-		if (debug_offsets_search(image, segment->start, size, ret)) {
-			*how = "cookie of _Py_DebugOffsets";
-			return true;
-		}
-	}
-	return false;
-}
-
 /* A debug build's structures have more members than those in the tables, which are of releases. */
 static struct memheap_error *try_debug_build(struct python *python, const struct target *target,
 					     const struct modules *modules,
@@ -335,65 +311,33 @@ static struct memheap_error *try_debug_build(struct python *python, const struct
 	return error;
 }
 
-static struct memheap_error *try_version(struct python *python, const struct target *target,
-					 const struct modules *modules,
-					 const struct python_version *version,
-					 enum memheap_layout_source source, struct notices *notices)
+/* Tries the runtime that may be at `place` of `module`. */
+static struct memheap_error *try_place(struct python *python, const struct runtime_ladder *ladder,
+				       struct module *module, const struct runtime_place *place)
 {
-	python->version_found = version->found;
-	python->free_threaded = version->free_threaded;
-	python->debug = version->debug;
-	if (version->free_threaded)
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "%s is a free-threaded build, whose heap is not known",
-				    python->module->path);
-	if (version->debug)
-		return try_debug_build(python, target, modules, version, source, notices);
-	return try_runtime(python, target, modules, version, source, notices);
-}
+	struct python_version version = place->version;
 
-static struct memheap_error *try_module(struct python *python, const struct target *target,
-					const struct modules *modules, struct module *module,
-					const struct module_search *search,
-					enum memheap_layout_source source, struct notices *notices)
-{
-	struct python_version version;
-
-	if (!runtime_find(&target->image, module, &python->runtime, &python->runtime_found))
-		return NULL;
-	module_load_debug(module, search);
 	python->module = module;
-	if (!version_find(&target->image, module, python->runtime, &version))
+	python->runtime = place->at;
+	python->runtime_found = place->how;
+	python->gaps = (struct gaps){ 0 };
+	module_load_debug(module, ladder->files);
+	if (!version.found &&
+	    !version_find(&ladder->target->image, module, python->runtime, &version))
 		return error_create(MEMHEAP_NOT_PYTHON,
 				    "cannot tell which version of CPython %s is", module->path);
-	return try_version(python, target, modules, &version, source, notices);
-}
-
-/* Where no symbol and no cookie tells: by structure. */
-static struct memheap_error *search_module(struct python *python, const struct target *target,
-					   const struct modules *modules, struct module *module,
-					   const struct module_search *search,
-					   enum memheap_layout_source source,
-					   struct notices *notices)
-{
-	struct python_version version;
-
-	if (!runtime_search(&target->image, module, &python->runtime, &version))
-		return NULL;
-	python->runtime_found = "structure of _PyRuntime";
-	python->module = module;
-	module_load_debug(module, search);
-	return try_version(python, target, modules, &version, source, notices);
-}
-
-/* Whether a file of this name is likely to be a CPython: for the message when its file is missing.
- */
-static bool sounds_like_python(const struct module *module)
-{
-	const char *slash = strrchr(module->path, '/');
-	const char *name = slash ? slash + 1 : module->path;
-
-	return !strncmp(name, "python", 6) || !strncmp(name, "libpython", 9);
+	python->version_found = version.found;
+	python->free_threaded = version.free_threaded;
+	python->debug = version.debug;
+	if (version.free_threaded)
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "%s is a free-threaded build, whose heap is not known",
+				    module->path);
+	if (version.debug)
+		return try_debug_build(python, ladder->target, ladder->modules, &version,
+				       ladder->layout, ladder->notices);
+	return try_runtime(python, ladder->target, ladder->modules, &version, ladder->layout,
+			   ladder->notices);
 }
 
 static struct memheap_error *no_python(const struct target *target, const struct modules *modules)
@@ -423,32 +367,91 @@ static struct memheap_error *no_python(const struct target *target, const struct
 			  "CPython before 3.8 is not known");
 }
 
-/* A way to find the interpreter in a module: python->module stays NULL when it isn't there. */
-typedef struct memheap_error *try_fn(struct python *python, const struct target *target,
-				     const struct modules *modules, struct module *module,
-				     const struct module_search *search,
-				     enum memheap_layout_source source, struct notices *notices);
-
-struct memheap_error *python_load(struct python *python, const struct target *target,
-				  struct modules *modules, const struct module_search *search,
-				  enum memheap_layout_source source, struct notices *notices)
+/*
+ * Whether the runtime at `place`, beside the one that was taken, was initialised too. Two copies in
+ * one process are a static interpreter that loaded a libpython: only one of them has run.
+ */
+static bool is_live(const struct runtime_ladder *ladder, struct module *module,
+		    const struct runtime_place *place)
 {
-	static try_fn *const ways[] = { try_module, search_module };
-	_cleanup_(error_cleanup) struct memheap_error *first = NULL;
-	size_t count = modules->list.count;
+	struct python *other = calloc(1, sizeof(*other));
+	struct notices notices = { 0 };
+	struct runtime_ladder quiet = *ladder;
+	bool live = false;
 
-	for (size_t i = 0; i < ARRAY_SIZE(ways) * count; i++) {
+	quiet.notices = &notices;
+	if (other) {
+		struct memheap_error *error = try_place(other, &quiet, module, place);
+
+		live = !error;
+		memheap_error_destroy(error);
+		python_unload(other);
+	}
+	notices_deinit(&notices);
+	free(other);
+	return live;
+}
+
+/* Tells of other copies of the runtime that the same rung finds. */
+static void notice_copies(const struct python *python, const struct runtime_ladder *ladder,
+			  runtime_find_fn *find)
+{
+	struct runtime_place place;
+
+	for (size_t i = 0; i < ladder->modules->list.count; i++) {
+		struct module *module = &ladder->modules->list.items[i];
+		bool live;
+
+		if (module == python->module || !find(ladder, module, &place))
+			continue;
+		live = is_live(ladder, module, &place);
+		notice_add(ladder->notices, live ? NOTICE_RUNTIME_LIVE_COPY : NOTICE_RUNTIME_COPY,
+			   "the process holds another _PyRuntime, of %s, %s; this report is about "
+			   "that of %s",
+			   module->path,
+			   live ? "which has interpreters too: they are not in the report"
+				: "which has no interpreter",
+			   python->module->path);
+	}
+}
+
+/* Tries one rung on each module; `*first` is why the first candidate was refused. */
+static bool try_rung(struct python *python, const struct runtime_ladder *ladder,
+		     runtime_find_fn *find, struct memheap_error **first)
+{
+	struct runtime_place place;
+
+	for (size_t i = 0; i < ladder->modules->list.count; i++) {
+		struct module *module = &ladder->modules->list.items[i];
 		struct memheap_error *error;
 
-		python->module = NULL;
-		error = ways[i / count](python, target, modules, &modules->list.items[i % count],
-					search, source, notices);
-		if (!error && python->module)
-			return NULL;
-		if (!first)
-			first = error;
+		if (!find(ladder, module, &place))
+			continue;
+		error = try_place(python, ladder, module, &place);
+		if (!error) {
+			notice_copies(python, ladder, find);
+			return true;
+		}
+		if (!*first)
+			*first = error;
 		else
 			memheap_error_destroy(error);
+	}
+	return false;
+}
+
+struct memheap_error *python_load(struct python *python, const struct target *target,
+				  struct modules *modules, const struct module_search *files,
+				  enum memheap_layout_source layout, struct notices *notices)
+{
+	const struct runtime_ladder ladder = {
+		target, modules, files, &python->strings, layout, notices,
+	};
+	_cleanup_(error_cleanup) struct memheap_error *first = NULL;
+
+	for (size_t i = 0; runtime_rungs[i]; i++) {
+		if (try_rung(python, &ladder, runtime_rungs[i], &first))
+			return NULL;
 	}
 	python->module = NULL;
 	return first ? take(first) : no_python(target, modules);
@@ -459,6 +462,7 @@ void python_unload(struct python *python)
 	free(python->interpreters.items);
 	free(python->threads.items);
 	free(python->frame_stacks.items);
+	strings_deinit(&python->strings);
 	*python = (struct python){ 0 };
 }
 

@@ -45,15 +45,16 @@ struct python {
 	VECTOR(struct thread_state) threads;
 	VECTOR(struct frame_stack) frame_stacks; /* by start */
 	struct gaps gaps;
+	struct strings strings;
 };
 
 /*
  * Finds the interpreter in the image, chooses its layout, reads its interpreters and threads.
- * `search` is for separate debug files.
+ * `files` is for separate debug files.
  */
 struct memheap_error *python_load(struct python *python, const struct target *target,
-				  struct modules *modules, const struct module_search *search,
-				  enum memheap_layout_source source, struct notices *notices);
+				  struct modules *modules, const struct module_search *files,
+				  enum memheap_layout_source layout, struct notices *notices);
 
 void python_unload(struct python *python);
 

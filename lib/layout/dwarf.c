@@ -159,6 +159,7 @@ static uint64_t attribute_u64(Dwarf_Die *die, unsigned name, uint64_t absent)
 	return value;
 }
 
+/* The type of a member, or of the elements of an array. */
 static bool member_type(Dwarf_Die *member, Dwarf_Die *type)
 {
 	Dwarf_Attribute attribute;
@@ -216,13 +217,37 @@ static void set_bits(Dwarf_Die *member, struct field *field, uint64_t bits)
 	field->bits = (uint8_t)bits;
 }
 
+/*
+ * The size of a type, 0 where it is not told. libdw knows that of an array only in units that tell
+ * their language, which those that dwz makes don't: CPython's arrays begin at 0.
+ */
+static uint64_t type_size(Dwarf_Die *type)
+{
+	Dwarf_Die element, range;
+	Dwarf_Word size;
+	uint64_t count = 1;
+
+	if (!dwarf_aggregate_size(type, &size))
+		return size;
+	if (dwarf_tag(type) != DW_TAG_array_type || !member_type(type, &element) ||
+	    dwarf_aggregate_size(&element, &size) || dwarf_child(type, &range))
+		return 0;
+	do {
+		uint64_t last = attribute_u64(&range, DW_AT_upper_bound, UINT64_MAX);
+
+		if (dwarf_tag(&range) == DW_TAG_subrange_type)
+			count *= attribute_u64(&range, DW_AT_count, last + 1);
+	} while (!dwarf_siblingof(&range, &range));
+	return count * size;
+}
+
 /* Finds the member at dotted `path` of `length` bytes. */
 static bool find_member(Dwarf_Die structure, const char *path, size_t length, struct field *field)
 {
 	const char *end = path + length;
 	uint64_t offset = 0, bits;
 	Dwarf_Die member, type = structure;
-	Dwarf_Word size = 0;
+	uint64_t size;
 
 	while (path < end) {
 		const char *dot = memchr(path, '.', (size_t)(end - path));
@@ -233,8 +258,7 @@ static bool find_member(Dwarf_Die structure, const char *path, size_t length, st
 			return false;
 		path += name + (dot ? 1 : 0);
 	}
-	if (dwarf_aggregate_size(&type, &size))
-		size = 0;
+	size = type_size(&type);
 	*field = (struct field){ (uint32_t)offset, (uint32_t)size, 0, 0, FROM_DWARF };
 	bits = attribute_u64(&member, DW_AT_bit_size, 0);
 	if (bits && size)
@@ -265,27 +289,37 @@ static bool read_field(struct reader *reader, const struct field_name *name, str
 	return false;
 }
 
-unsigned dwarf_read(const struct elf_file *file, const char *module,
+unsigned dwarf_read(const struct module *module, const char *extension,
 		    struct field fields[FIELD_COUNT])
 {
+	const struct elf_file *file = module_dwarf(module);
 	unsigned found = 0;
-	Dwarf *dwarf;
+	Dwarf *dwarf, *alt;
 
 	/* not the mapping that we have: libelf writes to it where sections are compressed */
-	_cleanup_close_ int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
+	_cleanup_close_ int alt_fd =
+		module->alt ? open(module->alt->path, O_RDONLY | O_CLOEXEC) : -1;
 	_cleanup_free_ struct reader *reader = calloc(1, sizeof(*reader));
 	if (fd < 0 || !reader)
 		return 0;
 	dwarf = dwarf_begin(fd, DWARF_C_READ);
 	if (!dwarf)
 		return 0;
-	collect_names(reader, module);
+	/* libdw would look for what dwz took out of it on this machine only */
+	alt = alt_fd < 0 ? NULL : dwarf_begin(alt_fd, DWARF_C_READ);
+	if (alt)
+		dwarf_setalt(dwarf, alt);
+	collect_names(reader, extension);
 	find_structures(reader, dwarf);
+	if (alt)
+		find_structures(reader, alt);
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
-		if (serves(&field_names[i], module) &&
+		if (serves(&field_names[i], extension) &&
 		    read_field(reader, &field_names[i], &fields[i]))
 			found++;
 	}
 	dwarf_end(dwarf);
+	dwarf_end(alt);
 	return found;
 }

@@ -5,10 +5,10 @@
 #include "layout.h"
 
 /*
- * Finds in the debug information of `file` the fields whose structures lie in extension module
- * `module` (NULL: in the interpreter, where extension modules may be built in too), and stores
+ * Finds in the debug information of `module` the fields whose structures lie in extension module
+ * `extension` (NULL: in the interpreter, where extension modules may be built in too), and stores
  * them in `fields` with source FROM_DWARF. Returns the number of fields found; 0 when there is no
  * DWARF, or none that can be read.
  */
-unsigned dwarf_read(const struct elf_file *file, const char *module,
+unsigned dwarf_read(const struct module *module, const char *extension,
 		    struct field fields[FIELD_COUNT]);

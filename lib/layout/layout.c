@@ -91,13 +91,6 @@ void version_layout(const struct version_table *table, struct layout *ret)
 	apply_table(ret, table);
 }
 
-static const struct elf_file *dwarf_file(const struct module *module)
-{
-	if (module->debug && elf_file_has_dwarf(module->debug))
-		return module->debug;
-	return module->file && elf_file_has_dwarf(module->file) ? module->file : NULL;
-}
-
 /* Whether `module` is the extension module called `name`: "array.cpython-312-…so". */
 static bool is_extension(const struct module *module, const char *name)
 {
@@ -112,13 +105,12 @@ static bool is_extension(const struct module *module, const char *name)
 static unsigned read_dwarf(struct layout *layout, const struct layout_target *target,
 			   struct field fields[FIELD_COUNT])
 {
-	const struct elf_file *file = dwarf_file(target->interpreter);
-	unsigned found = file ? dwarf_read(file, NULL, fields) : 0;
+	unsigned found = dwarf_read(target->interpreter, NULL, fields);
 	const char *tried = "";
 
 	if (!found)
 		return 0;
-	layout->dwarf_path = file->path;
+	layout->dwarf_path = module_dwarf(target->interpreter)->path;
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		const char *name = field_names[i].module;
 
@@ -128,9 +120,8 @@ static unsigned read_dwarf(struct layout *layout, const struct layout_target *ta
 		for (size_t j = 0; j < target->modules->list.count; j++) {
 			const struct module *module = &target->modules->list.items[j];
 
-			file = is_extension(module, name) ? dwarf_file(module) : NULL;
-			if (file)
-				found += dwarf_read(file, name, fields);
+			if (is_extension(module, name))
+				found += dwarf_read(module, name, fields);
 		}
 	}
 	return found;

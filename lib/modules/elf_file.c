@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <lzma.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -9,6 +10,9 @@
 
 #include "../base/cleanup.h"
 #include "elf_file.h"
+
+#define MINI_DEBUG_MAX    (64 << 20) /* unpacked; Fedora's libpython has 400 KiB */
+#define MINI_DEBUG_MEMORY (128 << 20)
 
 void build_id_parse(struct build_id *id, const uint8_t *bytes, uint64_t size)
 {
@@ -71,9 +75,28 @@ bool elf_headers_parse(struct elf_headers *headers, const uint8_t *bytes, uint64
 	return headers->load_count;
 }
 
+static Elf_Scn *find_section(const struct elf_file *file, const char *name, GElf_Shdr *header)
+{
+	size_t names;
+
+	if (elf_getshdrstrndx(file->elf, &names))
+		return NULL;
+	for (Elf_Scn *section = NULL; (section = elf_nextscn(file->elf, section));) {
+		const char *found;
+
+		if (!gelf_getshdr(section, header))
+			return NULL;
+		found = elf_strptr(file->elf, names, header->sh_name);
+		if (found && !strcmp(found, name))
+			return section;
+	}
+	return NULL;
+}
+
 static void read_build_id(struct elf_file *file)
 {
 	size_t count;
+	GElf_Shdr section;
 
 	if (elf_getphdrnum(file->elf, &count))
 		return;
@@ -85,6 +108,10 @@ static void read_build_id(struct elf_file *file)
 			build_id_parse(&file->build_id, file->bytes + header.p_offset,
 				       header.p_filesz);
 	}
+	/* what dwz makes has no segments */
+	if (!count && find_section(file, ".note.gnu.build-id", &section) &&
+	    range_holds(0, file->size, section.sh_offset, section.sh_size))
+		build_id_parse(&file->build_id, file->bytes + section.sh_offset, section.sh_size);
 }
 
 static struct memheap_error *map_file(struct elf_file *file)
@@ -106,6 +133,23 @@ static struct memheap_error *map_file(struct elf_file *file)
 	return NULL;
 }
 
+/* Makes sense of the bytes. */
+static struct memheap_error *parse(struct elf_file *file)
+{
+	const char *ident;
+
+	file->elf = elf_memory((char *)file->bytes, file->size);
+	ident = file->elf ? elf_getident(file->elf, NULL) : NULL;
+	if (!ident || elf_kind(file->elf) != ELF_K_ELF || ident[EI_CLASS] != ELFCLASS64 ||
+	    ident[EI_DATA] != ELFDATA2LSB)
+		return error_create(MEMHEAP_FAILED,
+				    "cannot read %s: not a 64-bit little-endian ELF file",
+				    file->path);
+	elf_headers_parse(&file->headers, file->bytes, file->size);
+	read_build_id(file);
+	return NULL;
+}
+
 struct memheap_error *elf_file_open(const char *path, struct elf_file **ret)
 {
 	struct memheap_error *error;
@@ -120,13 +164,10 @@ struct memheap_error *elf_file_open(const char *path, struct elf_file **ret)
 	error = map_file(file);
 	if (error)
 		return error;
-	file->elf = elf_memory((char *)file->bytes, file->size);
-	if (!file->elf || !elf_headers_parse(&file->headers, file->bytes, file->size))
-		return error_create(MEMHEAP_FAILED,
-				    "cannot read %s: not a 64-bit little-endian ELF file", path);
-	read_build_id(file);
-	*ret = take(file);
-	return NULL;
+	error = parse(file);
+	if (!error)
+		*ret = take(file);
+	return error;
 }
 
 void elf_file_close(struct elf_file *file)
@@ -164,7 +205,12 @@ static bool find_symbol(const struct elf_file *file, Elf_Scn *section, const GEl
 		if (symbol.st_shndx == SHN_UNDEF || GELF_ST_TYPE(symbol.st_info) > STT_FUNC ||
 		    !name_matches(elf_strptr(file->elf, header->sh_link, symbol.st_name), name))
 			continue;
-		*ret = (struct elf_symbol){ symbol.st_value, symbol.st_size };
+		*ret = (struct elf_symbol){
+			.address = symbol.st_value,
+			.size = symbol.st_size,
+			.table = header->sh_type == SHT_DYNSYM ? ".dynsym" : ".symtab",
+			.file = file,
+		};
 		return true;
 	}
 	return false;
@@ -184,31 +230,17 @@ bool elf_file_symbol(const struct elf_file *file, const char *name, struct elf_s
 	return false;
 }
 
-static Elf_Scn *find_section(const struct elf_file *file, const char *name, GElf_Shdr *header)
-{
-	size_t names;
-
-	if (elf_getshdrstrndx(file->elf, &names))
-		return NULL;
-	for (Elf_Scn *section = NULL; (section = elf_nextscn(file->elf, section));) {
-		const char *found;
-
-		if (!gelf_getshdr(section, header))
-			return NULL;
-		found = elf_strptr(file->elf, names, header->sh_name);
-		if (found && !strcmp(found, name))
-			return section;
-	}
-	return NULL;
-}
-
 bool elf_file_section(const struct elf_file *file, const char *name, struct elf_symbol *ret)
 {
 	GElf_Shdr header;
 
 	if (!find_section(file, name, &header) || !(header.sh_flags & SHF_ALLOC))
 		return false;
-	*ret = (struct elf_symbol){ header.sh_addr, header.sh_size };
+	*ret = (struct elf_symbol){
+		.address = header.sh_addr,
+		.size = header.sh_size,
+		.file = file,
+	};
 	return true;
 }
 
@@ -228,6 +260,63 @@ bool elf_file_debug_link(const struct elf_file *file, const char **name, uint32_
 	*name = data->d_buf;
 	*checksum = load_u32((const char *)data->d_buf + round_up(length + 1, 4));
 	return true;
+}
+
+/* dwz(1): a name, then the build id, up to the end of the section. */
+bool elf_file_alt_link(const struct elf_file *file, const char **name, struct build_id *id)
+{
+	GElf_Shdr header;
+	Elf_Scn *section = find_section(file, ".gnu_debugaltlink", &header);
+	Elf_Data *data = section ? elf_getdata(section, NULL) : NULL;
+	size_t length;
+
+	if (!data || !data->d_buf)
+		return false;
+	length = strnlen(data->d_buf, data->d_size);
+	if (!length || length + 1 >= data->d_size)
+		return false;
+	*name = data->d_buf;
+	id->size = MIN(data->d_size - length - 1, (size_t)BUILD_ID_MAX);
+	memcpy(id->bytes, (const char *)data->d_buf + length + 1, id->size);
+	return true;
+}
+
+/* Unpacks xz; how many bytes that makes, 0 when they are more than `size` or the data is damaged.
+ */
+static size_t unpack(const Elf_Data *data, uint8_t *bytes, size_t size)
+{
+	uint64_t memory = MINI_DEBUG_MEMORY;
+	size_t in = 0, out = 0;
+
+	return lzma_stream_buffer_decode(&memory, 0, NULL, data->d_buf, &in, data->d_size, bytes,
+					 &out, size) == LZMA_OK
+		       ? out
+		       : 0;
+}
+
+struct elf_file *elf_file_mini_debug(const struct elf_file *file)
+{
+	GElf_Shdr header;
+	Elf_Scn *section = find_section(file, ".gnu_debugdata", &header);
+	Elf_Data *data = section ? elf_rawdata(section, NULL) : NULL;
+	struct memheap_error *error;
+	void *bytes;
+
+	_cleanup_(elf_file_cleanup) struct elf_file *mini = calloc(1, sizeof(*mini));
+	if (!data || !data->d_buf || !mini ||
+	    asprintf(&mini->path, "%s (.gnu_debugdata)", file->path) < 0)
+		return NULL;
+	bytes = mmap(NULL, MINI_DEBUG_MAX, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (bytes == MAP_FAILED)
+		return NULL;
+	mini->size = MAX(unpack(data, bytes, MINI_DEBUG_MAX), 1UL);
+	mini->bytes = mremap(bytes, MINI_DEBUG_MAX, mini->size, 0);
+	error = parse(mini);
+	if (!error)
+		return take(mini);
+	memheap_error_destroy(error);
+	return NULL;
 }
 
 bool elf_file_has_dwarf(const struct elf_file *file)

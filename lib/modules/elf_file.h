@@ -38,13 +38,22 @@ struct elf_file {
 	struct Elf *elf;
 };
 
-/* A symbol, by link address. */
+/* A symbol or section, by link address. */
 struct elf_symbol {
 	vaddr address;
 	uint64_t size;
+	const char *table; /* of a symbol: ".symtab" or ".dynsym" */
+	const struct elf_file *file;
 };
 
 struct memheap_error *elf_file_open(const char *path, struct elf_file **ret);
+
+/*
+ * The ELF file in section .gnu_debugdata of `file`, compressed with xz: the symbols of functions
+ * that Fedora leaves in stripped files ("MiniDebugInfo" in gdb's manual). NULL when there is none
+ * that can be read.
+ */
+struct elf_file *elf_file_mini_debug(const struct elf_file *file);
 
 /* Accepts NULL. */
 void elf_file_close(struct elf_file *file);
@@ -61,6 +70,12 @@ bool elf_file_section(const struct elf_file *file, const char *name, struct elf_
 
 /* The file name and checksum in .gnu_debuglink; false when there is none. */
 bool elf_file_debug_link(const struct elf_file *file, const char **name, uint32_t *checksum);
+
+/*
+ * The file name and build id in .gnu_debugaltlink: DWARF that several files share is in that one,
+ * as dwz puts it. False when there is none.
+ */
+bool elf_file_alt_link(const struct elf_file *file, const char **name, struct build_id *id);
 
 /* Whether the file has DWARF (.debug_info). */
 bool elf_file_has_dwarf(const struct elf_file *file);

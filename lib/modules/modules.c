@@ -5,6 +5,7 @@
 
 #include "../base/cleanup.h"
 #include "modules.h"
+#include "sysroot.h"
 
 #define PAGE_BYTES 4096
 
@@ -137,10 +138,17 @@ static bool add_module(struct modules *modules, const struct target *target, siz
 	return true;
 }
 
-static bool same_loads(const struct elf_headers *a, const struct elf_headers *b)
+/*
+ * Whether `file` begins as the module does in the core: its header, which tells where the sections
+ * are and with that the file's size, its program headers, and what else is in the first page.
+ */
+static bool same_begin(const struct image *image, const struct module *module,
+		       const struct elf_file *file)
 {
-	return a->load_count == b->load_count &&
-	       !memcmp(a->loads, b->loads, a->load_count * sizeof(a->loads[0]));
+	uint64_t room, size = MIN(file->size, (uint64_t)PAGE_BYTES);
+	const uint8_t *bytes = image_room(image, module->start, &room);
+
+	return bytes && room >= size && !memcmp(bytes, file->bytes, size);
 }
 
 /* Whether every mapping of the module can come from `file`: for cores without header pages. */
@@ -150,17 +158,18 @@ static bool fits_mappings(const struct module *module, const struct elf_file *fi
 
 	for (size_t i = 0; i < file->headers.load_count; i++)
 		end = MAX(end, file->headers.loads[i].end);
-	return module->start + round_up(end, PAGE_BYTES) - lowest_load(&file->headers) >=
-	       module->end;
+	return file->headers.load_count &&
+	       module->start + round_up(end, PAGE_BYTES) - lowest_load(&file->headers) >=
+		       module->end;
 }
 
-static enum module_status judge(const struct module *module, const struct elf_file *file,
-				bool force)
+static enum module_status judge(const struct image *image, const struct module *module,
+				const struct elf_file *file, bool force)
 {
 	if (module->build_id.size) {
 		if (build_id_equal(&module->build_id, &file->build_id))
 			return MODULE_FOUND;
-	} else if (module->headers.load_count ? same_loads(&module->headers, &file->headers)
+	} else if (module->headers.load_count ? same_begin(image, module, file)
 					      : fits_mappings(module, file)) {
 		return MODULE_UNVERIFIED;
 	}
@@ -180,23 +189,33 @@ static bool note_tried(struct module *module, const char *path)
 	return true;
 }
 
-/* Tries the file at `path`; false when out of memory. */
-static bool try_file(struct module *module, const char *path, bool force)
+/* What a module's file is looked for with. */
+struct lookup {
+	const struct module_search *search;
+	const struct image *image;
+	struct module *module;
+};
+
+/* Tries the file at `path`; false when out of memory, which `path` may be NULL for. */
+static bool try_file(const struct lookup *lookup, const char *path)
 {
+	struct module *module = lookup->module;
+	bool force = lookup->search->force;
+
 	_cleanup_(elf_file_cleanup) struct elf_file *file = NULL;
 	struct memheap_error *error;
 	enum module_status status;
 
 	if (module->file && module->status != MODULE_FORCED)
 		return true;
-	if (!note_tried(module, path))
+	if (!path || !note_tried(module, path))
 		return false;
 	error = elf_file_open(path, &file);
 	if (error) {
 		memheap_error_destroy(error);
 		return true;
 	}
-	status = judge(module, file, force);
+	status = judge(lookup->image, module, file, force);
 	if (status < module->status)
 		module->status = status;
 	if (status == MODULE_MISMATCH || (status == MODULE_FORCED && module->file))
@@ -206,40 +225,38 @@ static bool try_file(struct module *module, const char *path, bool force)
 	return true;
 }
 
-static bool try_joined(struct module *module, const char *directory, const char *name, bool force)
+/* Looks everywhere for the file of the module, first where the user said: the best match wins. */
+static bool find_file(const struct lookup *lookup, bool executable)
 {
-	_cleanup_free_ char *path = NULL;
-
-	if (asprintf(&path, "%s%s%s", directory, *name == '/' ? "" : "/", name) < 0) {
-		path = NULL;
-		return false;
-	}
-	return try_file(module, path, force);
-}
-
-/* Looks everywhere for the file of `module`: the best match wins. */
-static bool find_file(struct module *module, const struct module_search *search, bool executable)
-{
-	const char *name = strrchr(module->path, '/');
+	const struct module_search *search = lookup->search;
+	const char *name = strrchr(lookup->module->path, '/');
 	static const char deleted[] = " (deleted)";
-	size_t length = strlen(module->path);
+	size_t length = strlen(lookup->module->path);
 
-	if (length > strlen(deleted) && !strcmp(module->path + length - strlen(deleted), deleted))
+	if (length > strlen(deleted) &&
+	    !strcmp(lookup->module->path + length - strlen(deleted), deleted))
 		length -= strlen(deleted);
-	_cleanup_free_ char *path = strndup(module->path, length);
-	if (!path || !try_file(module, path, search->force))
+	_cleanup_free_ char *path = strndup(lookup->module->path, length);
+	if (!path)
 		return false;
-	if (search->sysroot && !try_joined(module, search->sysroot, path, search->force))
+	if (search->executable && executable && !try_file(lookup, search->executable))
 		return false;
-	if (search->executable && executable &&
-	    !try_file(module, search->executable, search->force))
-		return false;
-	name = name ? name + 1 : module->path;
+	name = name ? name + 1 : lookup->module->path;
 	for (size_t i = 0; i < search->library_path_count; i++) {
-		if (!try_joined(module, search->library_paths[i], name, search->force))
+		_cleanup_free_ char *joined = NULL;
+
+		if (asprintf(&joined, "%s/%s", search->library_paths[i], name) < 0)
+			joined = NULL;
+		if (!try_file(lookup, joined))
 			return false;
 	}
-	return true;
+	if (search->sysroot) {
+		_cleanup_free_ char *below = sysroot_path(search->sysroot, path);
+
+		if (below && !try_file(lookup, below))
+			return false;
+	}
+	return try_file(lookup, path);
 }
 
 static void notice_bad(struct notices *notices, const struct module *module)
@@ -257,22 +274,22 @@ static void notice_bad(struct notices *notices, const struct module *module)
 			   module->file->path, *expected ? expected : "unknown");
 }
 
-/* One notice for all files that are not here. */
-static void notice_missing(struct notices *notices, const struct modules *modules)
+/* One notice for all modules of `status`. */
+static void notice_all(struct notices *notices, const struct modules *modules,
+		       enum module_status status, enum notice_kind kind, const char *what)
 {
-	size_t missing = 0, first = 0;
+	size_t count = 0, first = 0;
 
 	for (size_t i = 0; i < modules->list.count; i++) {
-		if (modules->list.items[i].status != MODULE_MISSING)
+		if (modules->list.items[i].status != status)
 			continue;
-		if (!missing++)
+		if (!count++)
 			first = i;
 	}
-	if (missing)
-		notice_add(notices, NOTICE_MODULE_MISSING,
-			   "%zu of %zu mapped ELF files are not on this machine: %s%s", missing,
-			   modules->list.count, modules->list.items[first].path,
-			   missing > 1 ? ", …" : "");
+	if (count)
+		notice_add(notices, kind, "%zu of %zu mapped ELF files %s: %s%s", count,
+			   modules->list.count, what, modules->list.items[first].path,
+			   count > 1 ? ", …" : "");
 }
 
 /* Whether the bytes of `segment` can't have been changed since they were mapped. */
@@ -349,7 +366,8 @@ struct memheap_error *modules_load(struct modules *modules, struct target *targe
 	for (size_t i = 0; i < modules->list.count; i++) {
 		struct module *module = &modules->list.items[i];
 
-		if (!find_file(module, search, module == modules->executable))
+		if (!find_file(&(struct lookup){ search, image, module },
+			       module == modules->executable))
 			return &error_no_memory;
 		notice_bad(notices, module);
 		if (!module->file)
@@ -361,7 +379,11 @@ struct memheap_error *modules_load(struct modules *modules, struct target *targe
 		if (!refill(image, module))
 			return &error_no_memory;
 	}
-	notice_missing(notices, modules);
+	notice_all(notices, modules, MODULE_MISSING, NOTICE_MODULE_MISSING,
+		   "are not on this machine");
+	notice_all(notices, modules, MODULE_UNVERIFIED, NOTICE_MODULE_UNVERIFIED,
+		   "have no build id, and were taken for those on this machine by name, size and "
+		   "what the core holds of them");
 	return image_build(image, &target->gaps) ? NULL : &error_no_memory;
 }
 
@@ -371,7 +393,9 @@ void modules_deinit(struct modules *modules)
 		struct module *module = &modules->list.items[i];
 
 		elf_file_close(module->file);
+		elf_file_close(module->mini);
 		elf_file_close(module->debug);
+		elf_file_close(module->alt);
 		free(module->tried);
 	}
 	free(modules->list.items);
@@ -412,11 +436,22 @@ uint64_t modules_data_size(const struct modules *modules, const struct segment *
 
 bool module_symbol(const struct module *module, const char *name, struct elf_symbol *ret)
 {
-	if (!(module->file && elf_file_symbol(module->file, name, ret)) &&
-	    !(module->debug && elf_file_symbol(module->debug, name, ret)))
-		return false;
-	ret->address += module->bias;
-	return true;
+	const struct elf_file *files[] = { module->file, module->debug, module->mini };
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		if (!files[i] || !elf_file_symbol(files[i], name, ret))
+			continue;
+		ret->address += module->bias;
+		return true;
+	}
+	return false;
+}
+
+const struct elf_file *module_dwarf(const struct module *module)
+{
+	if (module->debug && elf_file_has_dwarf(module->debug))
+		return module->debug;
+	return module->file && elf_file_has_dwarf(module->file) ? module->file : NULL;
 }
 
 bool module_section(const struct module *module, const char *name, struct elf_symbol *ret)

@@ -24,9 +24,12 @@ struct module {
 	struct elf_headers headers; /* load_count 0: not in the core */
 	enum module_status status;
 	struct elf_file *file; /* NULL unless found, unverified or forced */
-	struct elf_file
-		*debug; /* separate debug file; NULL when there is none (or not looked for) */
-	char *tried;    /* paths that were looked at, for messages */
+	/* NULL when there is none, or not looked for: */
+	struct elf_file *mini;  /* what .gnu_debugdata of `file` holds */
+	struct elf_file *debug; /* separate debug file */
+	struct elf_file *alt;   /* what dwz took out of that one */
+	bool debug_tried;
+	char *tried; /* paths that were looked at, for messages */
 };
 
 struct modules {
@@ -63,14 +66,18 @@ uint64_t module_writable_size(const struct module *module, const struct segment 
  * writable, or was while it was relocated. */
 uint64_t modules_data_size(const struct modules *modules, const struct segment *segment);
 
-/* Looks for the separate debug file of `module`: by build id, then by .gnu_debuglink. */
+/* Looks for the debug files of `module`, once: .gnu_debugdata, then a separate file by build id,
+ * then by .gnu_debuglink. */
 void module_load_debug(struct module *module, const struct module_search *search);
 
-/* The address in the target of symbol `name`, from the module's file or debug file. */
+/* The address in the target of symbol `name`, from the module's file or debug files. */
 bool module_symbol(const struct module *module, const char *name, struct elf_symbol *ret);
 
 /* The address in the target of section `name`. */
 bool module_section(const struct module *module, const char *name, struct elf_symbol *ret);
+
+/* The file of `module` that has DWARF, or NULL. */
+const struct elf_file *module_dwarf(const struct module *module);
 
 /* What `status` is called in reports. */
 const char *module_status_name(enum module_status status);

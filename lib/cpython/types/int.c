@@ -20,7 +20,8 @@ static bool int_measure(struct measure *measure, const struct object *object)
 	uint64_t header = layout_offset(layout, FIELD_LONG_DIGITS), count;
 	uint64_t digit = layout->fields[FIELD_LONG_DIGITS].size;
 
-	if (header + digit > object->room)
+	/* damaged debug information may not tell how large a digit is */
+	if (!digit || header + digit > object->room)
 		return false;
 	count = digit_count(measure, object);
 	if (count > (object->room - header) / digit)

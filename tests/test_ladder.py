@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""The ladder of symbols: each rung finds the same interpreter, and the report says which it was.
+
+One core, and copies of its interpreter's file that tell less and less. All have the build id of
+the file that was mapped, so memheap takes them for it.
+"""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+import elf_variants
+import harness
+
+
+class Subject:
+    """A core and the file that its interpreter is in."""
+
+    def __init__(self, interpreter, directory):
+        about = harness.ask(interpreter.command)
+        program = os.path.realpath(interpreter.command[0])
+        library = about[2] and os.path.join(about[3], about[2])
+        self.shared = bool(library) and harness.links(program, about[2])
+        self.file = library if self.shared else program
+        self.directory = directory
+        self.core = harness.abort_core(interpreter)
+        self.version = interpreter.version
+
+    def place(self, name):
+        """Where a copy goes: a directory of its own, the file's name."""
+        path = os.path.join(self.directory, name)
+        os.makedirs(path)
+        return os.path.join(path, os.path.basename(self.file))
+
+    def report(self, copy, *options):
+        where = ['--lib-path', os.path.dirname(copy)] if self.shared else ['--exe', copy]
+        result = self.core.memheap('analyze', '--format', 'json', *where, *options, check=False)
+        assert result.code == 0, result.stderr
+        return harness.json.loads(result.stdout)
+
+    def debug_path(self, root):
+        identity = elf_variants.build_id(self.file)
+        return os.path.join(root, 'usr/lib/debug/.build-id', identity[:2], identity[2:] + '.debug')
+
+
+@pytest.fixture(scope='module')
+def subject(newest, tmp_path_factory):
+    made = Subject(newest, str(tmp_path_factory.mktemp('ladder')))
+    if '.symtab' not in elf_variants.sections(made.file):
+        made.core.close()
+        pytest.skip('%s has no .symtab' % made.file)
+    yield made
+    made.core.close()
+
+
+def check(subject, report, method, *options):
+    expected = subject.core.report('analyze', *options)
+    assert report['resolution']['method'] == method
+    assert report['types'] == expected['types']
+    assert report['memory'] == expected['memory']
+
+
+def test_dynsym(subject):
+    copy = subject.place('dynsym')
+    elf_variants.run('objcopy', '--strip-all', subject.file, copy)
+    check(subject, subject.report(copy), 'symbol _PyRuntime in .dynsym')
+
+
+def test_symtab(subject):
+    copy = shutil.copy(subject.file, subject.place('symtab'))
+    elf_variants.hide_symbol(copy, '_PyRuntime')
+    check(subject, subject.report(copy), 'symbol _PyRuntime in .symtab')
+
+
+def test_debug_file_by_build_id_below_the_sysroot(subject):
+    copy = elf_variants.bare(subject.file, subject.place('build-id'))
+    root = os.path.join(subject.directory, 'debug root')
+    debug = elf_variants.debug_file(subject.file, subject.debug_path(root))
+    report = subject.report(copy, '--sysroot', root)
+    check(subject, report, 'symbol _PyRuntime in .symtab of ' + debug)
+    assert report['resolution']['layout_dwarf'] == debug
+
+
+def test_debug_file_without_the_file_that_it_is_of(newest, tmp_path):
+    """Debug symbols alone tell where everything lies; some names of types are in the other file."""
+    program = os.path.realpath(newest.command[0])
+    about = harness.ask(newest.command)
+    if about[2] and harness.links(program, about[2]):
+        program = os.path.join(about[3], about[2])
+    gone, root = tmp_path / 'gone', tmp_path / 'root'
+    gone.mkdir()
+    copy = harness.hide_debug_files('gone', program)
+    identity = elf_variants.build_id(copy)
+    if program == os.path.realpath(newest.command[0]):
+        one = harness.Interpreter('gone', [shutil.copy(copy, gone)], newest.version,
+                                  {'PYTHONHOME': about[4]})
+    else:
+        shutil.copy(copy, gone)
+        one = harness.Interpreter('gone', newest.command, newest.version,
+                                  {'LD_LIBRARY_PATH': str(gone)})
+    core = harness.abort_core(one)
+    expected = core.report()
+    shutil.rmtree(gone)
+    debug = root / ('usr/lib/debug/.build-id/%s/%s.debug' % (identity[:2], identity[2:]))
+    elf_variants.debug_file(copy, str(debug))
+    result = core.memheap('analyze', '--format', 'json', '--sysroot', str(root))
+    core.close()
+    report = harness.json.loads(result.stdout)
+    assert report['resolution']['method'] == 'symbol _PyRuntime in .symtab of ' + str(debug)
+    assert report['pymalloc'] == expected['pymalloc']
+    assert sum(row['objects'] for row in report['types']) == \
+        sum(row['objects'] for row in expected['types'])
+
+
+def test_debug_file_by_link(subject):
+    """The checksum decides where the debug file has no build id."""
+    copy = subject.place('link')
+    root = os.path.join(subject.directory, 'link root')
+    debug = root + subject.file + '.debug'
+    elf_variants.debug_file(subject.file, debug)
+    elf_variants.bare(subject.file, copy)
+    elf_variants.run('objcopy', '--remove-section=.note.gnu.build-id', debug)
+    elf_variants.run('objcopy', '--add-gnu-debuglink=' + debug, copy)
+    options = ['--sysroot', root]
+    check(subject, subject.report(copy, *options), 'symbol _PyRuntime in .symtab of ' + debug)
+    with open(debug, 'ab') as file:
+        file.write(b'another file')
+    assert debug not in subject.report(copy, *options)['resolution']['method']
+
+
+def test_mini_debug_info(subject):
+    copy = elf_variants.mini_debug(subject.file, subject.place('mini'), '_PyRuntime')
+    check(subject, subject.report(copy),
+          'symbol _PyRuntime in .symtab of %s (.gnu_debugdata)' % copy)
+
+
+def test_damaged_mini_debug_info_is_passed_over(subject):
+    copy = elf_variants.mini_debug(subject.file, subject.place('bad mini'), '_PyRuntime')
+    offset, size = elf_variants.sections(copy)['.gnu_debugdata']
+
+    def change(content):
+        content[offset + size // 2] ^= 0xFF
+    elf_variants.edit(copy, change)
+    assert 'symbol' not in subject.report(copy)['resolution']['method']
+
+
+def test_section(subject):
+    if subject.version < (3, 10):
+        pytest.skip('.PyRuntime is a section from 3.10 on')
+    copy = elf_variants.bare(subject.file, subject.place('section'))
+    check(subject, subject.report(copy), 'section .PyRuntime')
+
+
+def test_cookie(subject):
+    if subject.version < (3, 13):
+        pytest.skip('_Py_DebugOffsets has a cookie from 3.13 on')
+    copy = elf_variants.bare(subject.file, subject.place('cookie'))
+    elf_variants.drop_sections(copy)
+    check(subject, subject.report(copy), 'cookie of _Py_DebugOffsets')
+
+
+def test_a_rung_that_is_wrong_is_left(subject):
+    """A symbol is not believed because it has the name."""
+    if subject.version < (3, 10):
+        pytest.skip('.PyRuntime is a section from 3.10 on')
+    copy = subject.place('lie')
+    elf_variants.run('objcopy', '--strip-all', subject.file, copy)
+    elf_variants.move_symbol(copy, '_PyRuntime', 0x1000)
+    check(subject, subject.report(copy), 'section .PyRuntime')
+
+
+@pytest.mark.skipif(not shutil.which('dwz'), reason='no dwz (Debian: dwz)')
+@pytest.mark.parametrize('where', ['absolute', 'relative', 'build-id'])
+def test_debug_information_that_dwz_shares(subject, where):
+    root = os.path.join(subject.directory, 'dwz ' + where)
+    copy = elf_variants.bare(subject.file, subject.place('dwz-' + where))
+    debug = elf_variants.debug_file(subject.file, subject.debug_path(root))
+    # what two files share moves: here nearly all
+    twin = shutil.copy(debug, debug + '.twin')
+    shared = os.path.join(root, 'shared', 'common.debug')
+    os.makedirs(os.path.dirname(shared))
+    name = {'absolute': '/shared/common.debug', 'build-id': '/gone/common.debug',
+            'relative': os.path.relpath(shared, os.path.dirname(debug))}[where]
+    made = subprocess.run(['dwz', '-m', shared, '-M', name, debug, twin], capture_output=True,
+                          text=True)
+    if not os.path.exists(shared):
+        pytest.skip('dwz moves nothing: ' + made.stderr.strip())
+    if where == 'build-id':
+        identity = elf_variants.build_id(shared)
+        place = os.path.join(root, 'usr/lib/debug/.build-id', identity[:2],
+                             identity[2:] + '.debug')
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        shutil.move(shared, place)
+        shared = place
+    options = ['--sysroot', root, '--layout', 'dwarf']
+    report = subject.report(copy, *options)
+    check(subject, report, 'symbol _PyRuntime in .symtab of ' + debug, '--layout', 'dwarf')
+    os.unlink(shared)
+    less = subject.core.memheap('analyze', '--format', 'json', *options,
+                                *(['--lib-path', os.path.dirname(copy)] if subject.shared
+                                  else ['--exe', copy]), check=False)
+    fields = 'layout_fields_from_dwarf'
+    assert less.code == 3 or \
+        harness.json.loads(less.stdout)['resolution'][fields] < report['resolution'][fields]
