@@ -53,23 +53,26 @@ static int command_help(const struct command *command, const struct settings *se
 
 static const struct command analyze = {
 	.name = "analyze",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_ANALYZE,
 	.summary = "where the memory went, on one screen; as JSON: everything",
-	.description = "Tells what the process was, whether the core can be trusted, where every "
-		       "byte of its memory went, which types of objects it held, and what to look "
-		       "at next. With --format json one document holds all tables.",
+	.description =
+		"Tells what the process was, whether the core can be trusted, where every "
+		"byte of its memory went, which types of objects it held, and what to look "
+		"at next. With --format json one document holds all tables. Of a live process it "
+		"also tells where its resident memory is, and what limits it has.",
 	.examples = "  memheap analyze core.1234\n"
 		    "  memheap analyze core.1234 --format json | jq '.types[:10]'\n"
-		    "  memheap analyze core.1234 --format csv --table memory\n",
+		    "  memheap analyze core.1234 --format csv --table memory\n"
+		    "  memheap analyze 1234 --max-pause 50\n",
 	.run = command_report,
 };
 
 static const struct command info = {
 	.name = "info",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_INFO,
@@ -85,7 +88,7 @@ static const struct command info = {
 
 static const struct command types = {
 	.name = "types",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_TYPES,
@@ -99,7 +102,7 @@ static const struct command types = {
 
 static const struct command arenas = {
 	.name = "arenas",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_ARENAS,
@@ -116,7 +119,7 @@ static const struct command arenas = {
 
 static const struct command regions = {
 	.name = "regions",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_REGIONS,
@@ -130,7 +133,7 @@ static const struct command regions = {
 
 static const struct command gc = {
 	.name = "gc",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_GC,
@@ -144,7 +147,7 @@ static const struct command gc = {
 
 static const struct command objects = {
 	.name = "objects",
-	.arguments = "CORE",
+	.arguments = "CORE|PID",
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.bit = COMMAND_OBJECTS,
@@ -159,7 +162,7 @@ static const struct command objects = {
 
 static const struct command object = {
 	.name = "object",
-	.arguments = "CORE ADDRESS",
+	.arguments = "CORE|PID ADDRESS",
 	.arguments_min = 2,
 	.arguments_max = 2,
 	.bit = COMMAND_OBJECT,

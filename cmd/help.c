@@ -51,9 +51,9 @@ static void print_option(const struct option_row *row, FILE *out)
 
 void help_overview(FILE *out)
 {
-	fputs("Usage: memheap COMMAND [OPTION]... CORE\n\n", out);
-	wrap("What is in the memory of a CPython process, to the byte, from its core dump, "
-	     "without running any code of it.",
+	fputs("Usage: memheap COMMAND [OPTION]... CORE|PID\n\n", out);
+	wrap("What is in the memory of a CPython process, to the byte, from its core dump "
+	     "or while it lives, without running any code of it.",
 	     0, out);
 	fputs("\nCommands:\n", out);
 	for (size_t i = 0; commands[i]; i++)
@@ -62,6 +62,7 @@ void help_overview(FILE *out)
 	      "  memheap analyze core.1234\n"
 	      "  memheap types core.1234 --sort objects --limit 20\n"
 	      "  memheap analyze core.1234 --format json -o report.json\n"
+	      "  memheap analyze 1234                 a process that lives; ./1234 is a file\n"
 	      "  ssh host cat core.zst | memheap analyze -\n\n"
 	      "memheap help COMMAND tells more; memheap --version which version this is.\n",
 	      out);
@@ -148,9 +149,10 @@ static void man_columns(FILE *out)
 void help_man(FILE *out)
 {
 	fputs("memheap(1)\n\n# NAME\n\nmemheap - what is in the memory of a CPython process\n\n"
-	      "# SYNOPSIS\n\n*memheap* _COMMAND_ [_OPTION_]... _CORE_\n\n# DESCRIPTION\n\n"
+	      "# SYNOPSIS\n\n*memheap* _COMMAND_ [_OPTION_]... _CORE_|_PID_\n\n# DESCRIPTION\n\n"
 	      "memheap tells what is in the memory of a CPython process, to the byte, from a core "
-	      "dump, without running any code of that process: live objects by type, the buffers "
+	      "dump or while it lives, without running any code of that process: live objects by "
+	      "type, the buffers "
 	      "that they own, what is only fragmentation, what belongs to C code. It needs "
 	      "neither debug symbols nor Python.\n\n",
 	      out);
@@ -179,6 +181,22 @@ void help_man(FILE *out)
 	      "a temporary file, in which pages of zeros take no space. A _CORE_ of *-* is "
 	      "standard "
 	      "input, compressed or not.\n\n"
+	      "# LIVE PROCESSES\n\n"
+	      "Where a core is expected, a number is the id of a process; a file of that name is "
+	      "_./1234_. The memory of the process is taken, it goes on, and what was taken is "
+	      "looked at: *--mode* tells how. The answer says how long it stood still. No code of "
+	      "it is run, nothing is written to it, and when memheap is killed at any moment, the "
+	      "kernel lets the process go on.\n\n"
+	      "System calls that wait are restarted by the kernel, unseen by the process, but for "
+	      "those that Linux never restarts after a stop (*signal*(7): *epoll_wait*, *semop*, "
+	      "*sigtimedwait*, socket calls with a timeout, …): they may return EINTR once, as "
+	      "after a debugger. CPython repeats them itself.\n\n"
+	      "Who may look at a process is decided by the rules of *ptrace*(2): its own user if "
+	      "it has no capabilities that memheap lacks, else CAP\\_SYS\\_PTRACE; "
+	      "kernel.yama.ptrace\\_scope may forbid more. A refusal (exit status 4) names the "
+	      "rule. For Docker: *--cap-add=SYS\\_PTRACE*, and *--pid=container:NAME* for a "
+	      "container beside. For Kubernetes: *shareProcessNamespace: true* and "
+	      "*securityContext.capabilities.add: \\[SYS\\_PTRACE\\]*.\n\n"
 	      "Values of strings are never printed unless *--values* is given.\n\n"
 	      "# EXAMPLES\n\n"
 	      "```\n"

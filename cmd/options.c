@@ -57,6 +57,13 @@ const struct option_row option_rows[] = {
 	  "unpacked "
 	  "to, or one that comes through a pipe (CORE is -: standard input). The file is gone at "
 	  "the end. Default: $TMPDIR, else /var/tmp" },
+	{ OPTION_MODE, "mode", 0, ARGUMENT_CHOICE, "MODE", "auto|stop", COMMANDS_REPORT,
+	  "How the memory of a live process is taken: stop (all its threads stand still while it "
+	  "is "
+	  "copied), auto (the best one that is safe and permitted). Default: auto" },
+	{ OPTION_MAX_PAUSE, "max-pause", 0, ARGUMENT_WORD, "MS", NULL, COMMANDS_REPORT,
+	  "Milliseconds that a live process may stand still: past them it goes on, and another way "
+	  "is tried. Default: 1000" },
 	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT,
 	  "Work with N threads; default: one for each processor" },
 	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
@@ -156,6 +163,26 @@ static bool set_threads(struct settings *settings, const struct option_row *row,
 	return true;
 }
 
+static bool set_max_pause(struct settings *settings, const struct option_row *row,
+			  const char *value)
+{
+	uint64_t count;
+
+	if (!parse_count(value, &count) || !count || count > 3600000)
+		return complain(row, value, "a number of milliseconds from 1 to 3600000");
+	settings->options.max_pause_ms = (uint32_t)count;
+	return true;
+}
+
+static enum memheap_mode mode_of(const char *value)
+{
+	return !strcmp(value, "fork")      ? MEMHEAP_MODE_FORK
+	       : !strcmp(value, "precopy") ? MEMHEAP_MODE_PRECOPY
+	       : !strcmp(value, "stop")    ? MEMHEAP_MODE_STOP
+	       : !strcmp(value, "nostop")  ? MEMHEAP_MODE_NOSTOP
+					   : MEMHEAP_MODE_AUTO;
+}
+
 static enum memheap_layout_source layout_of(const char *value)
 {
 	return !strcmp(value, "dwarf")   ? MEMHEAP_LAYOUT_DWARF
@@ -231,6 +258,11 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 	case OPTION_LAYOUT:
 		settings->options.layout = layout_of(value);
 		return true;
+	case OPTION_MODE:
+		settings->options.mode = mode_of(value);
+		return true;
+	case OPTION_MAX_PAUSE:
+		return set_max_pause(settings, row, value);
 	case OPTION_THREADS:
 		return set_threads(settings, row, value);
 	case OPTION_TMPDIR:

@@ -123,6 +123,19 @@ static const char *temporary_directory(const struct settings *settings)
 	return directory && *directory ? directory : NULL;
 }
 
+/* What is only said of a live process. */
+static bool check_process(const struct settings *settings)
+{
+	const struct memheap_options *options = &settings->options;
+
+	if ((!options->mode && !options->max_pause_ms) ||
+	    memheap_path_is_process(settings->arguments[0]))
+		return true;
+	fprintf(stderr, "memheap: --mode and --max-pause go with a process, and '%s' is a file\n",
+		settings->arguments[0]);
+	return false;
+}
+
 int command_report(const struct command *command, const struct settings *given)
 {
 	const struct memheap_report_shape *shape = find_shape(command->name);
@@ -135,6 +148,7 @@ int command_report(const struct command *command, const struct settings *given)
 	settings.options.library_paths = settings.library_paths;
 	settings.options.temporary_directory = temporary_directory(&settings);
 	if (!check_table(&settings, shape) || !check_sort(&settings, shape) ||
+	    !check_process(&settings) ||
 	    (settings.argument_count > 1 &&
 	     !parse_address(settings.arguments[1], &settings.query.address)))
 		return MEMHEAP_USAGE;

@@ -86,6 +86,11 @@ static int shown_bytes(const char *text)
 	return (int)length;
 }
 
+static bool is_live(const struct summary *summary)
+{
+	return text_of(summary, "snapshot", "mode");
+}
+
 static void write_identity(const struct summary *summary)
 {
 	const char *name = text_of(summary, "target", "command_line");
@@ -93,9 +98,10 @@ static void write_identity(const struct summary *summary)
 	char size[UNIT_TEXT_MAX], threads[UNIT_TEXT_MAX];
 
 	name = name && *name ? name : "unknown";
-	fprintf(summary->out, "memheap %s   %s   %s\n\n", memheap_version(),
-		text_of(summary, "target", "path"),
-		bytes_of(summary, "target", "file_bytes", size));
+	fprintf(summary->out, "memheap %s   %s   %s%s\n\n", memheap_version(),
+		text_of(summary, "target", "path"), is_live(summary) ? "RSS " : "",
+		is_live(summary) ? bytes_of(summary, "process_memory", "rss_bytes", size)
+				 : bytes_of(summary, "target", "file_bytes", size));
 	line(summary, "Program");
 	fprintf(summary->out, "%.*s%s%s%s%s\n", shown_bytes(name), name,
 		name[shown_bytes(name)] ? text_dots(summary->style) : "", executable ? "  (" : "",
@@ -104,12 +110,39 @@ static void write_identity(const struct summary *summary)
 	fprintf(summary->out, "%s %s, %s, %s\n", text_of(summary, "python", "implementation"),
 		text_of(summary, "python", "version"), text_of(summary, "python", "build"),
 		text_of(summary, "target", "machine"));
-	line(summary, "Died");
+	line(summary, is_live(summary) ? "Lives" : "Died");
 	fprintf(summary->out, "%s; process %llu, %s thread%s\n",
-		text_of(summary, "target", "death"),
+		is_live(summary) ? text_of(summary, "snapshot", "state")
+				 : text_of(summary, "target", "death"),
 		(unsigned long long)number_of(summary, "target", "pid"),
 		format_count(threads, number_of(summary, "target", "threads")),
 		number_of(summary, "target", "threads") == 1 ? "" : "s");
+}
+
+/* How a process that lives was taken, and what the kernel says of its memory. */
+static void write_snapshot(const struct summary *summary)
+{
+	uint64_t limit = number_of(summary, "process_memory", "limit_bytes");
+	uint64_t used = number_of(summary, "process_memory", "limit_used_bytes");
+	char copied[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], rss[UNIT_TEXT_MAX],
+		swap[UNIT_TEXT_MAX], peak[UNIT_TEXT_MAX], text[UNIT_TEXT_MAX];
+
+	line(summary, "Taken by");
+	fprintf(summary->out, "%s: it stood still for %.1f ms; %s copied, %s refilled from files\n",
+		text_of(summary, "snapshot", "mode"),
+		(double)number_of(summary, "snapshot", "pause_us") / 1000,
+		bytes_of(summary, "snapshot", "copied_bytes", copied),
+		bytes_of(summary, "completeness", "refilled_bytes", refilled));
+	line(summary, "Memory");
+	fprintf(summary->out, "RSS %s, at most %s so far; swap %s",
+		bytes_of(summary, "process_memory", "rss_bytes", rss),
+		bytes_of(summary, "process_memory", "peak_rss_bytes", peak),
+		bytes_of(summary, "process_memory", "swap_bytes", swap));
+	if (limit)
+		fprintf(summary->out, "; limit of its cgroup %s, %.0f %% used",
+			format_bytes(text, limit, summary->style),
+			(double)used * 100 / (double)limit);
+	putc('\n', summary->out);
 }
 
 static void write_trust(const struct summary *summary)
@@ -117,18 +150,22 @@ static void write_trust(const struct summary *summary)
 	uint64_t truncated = number_of(summary, "completeness", "truncated_bytes");
 	char present[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], missing[UNIT_TEXT_MAX];
 
-	line(summary, "Core");
-	if (truncated)
+	if (is_live(summary)) {
+		write_snapshot(summary);
+	} else if (truncated) {
+		line(summary, "Core");
 		fprintf(summary->out,
 			"TRUNCATED, %s cut off: what follows is a part of the truth\n",
 			format_bytes(missing, truncated, summary->style));
-	else
+	} else {
+		line(summary, "Core");
 		fprintf(summary->out, "%s%s in it, %s refilled from files, %s missing\n",
 			memheap_report_status(summary->report) == MEMHEAP_PARTIAL ? "DAMAGED, "
 										  : "",
 			bytes_of(summary, "completeness", "present_bytes", present),
 			bytes_of(summary, "completeness", "refilled_bytes", refilled),
 			bytes_of(summary, "completeness", "missing_bytes", missing));
+	}
 	line(summary, "Found by");
 	fprintf(summary->out, "%s; layout: %s\n\n", text_of(summary, "resolution", "method"),
 		text_of(summary, "resolution", "layout"));
@@ -198,6 +235,33 @@ static void write_memory(struct summary *summary)
 	}
 	fprintf(summary->out, "    %-*s %11s          all that the process had mapped\n\n",
 		LABEL_WIDTH, "sum", format_bytes(text, summary->image, summary->style));
+}
+
+/* Columns of the table resident. */
+enum { RESIDENT_REGION, RESIDENT_MAPPED, RESIDENT_RESIDENT, RESIDENT_SWAPPED };
+
+static bool write_resident_row(void *closure, const struct memheap_cell *cells)
+{
+	const struct summary *summary = closure;
+	char mapped[UNIT_TEXT_MAX], resident[UNIT_TEXT_MAX], swapped[UNIT_TEXT_MAX];
+
+	if (!cells[RESIDENT_RESIDENT].number && !cells[RESIDENT_SWAPPED].number)
+		return true;
+	fprintf(summary->out, "  %-38s %12s %12s %12s\n", cells[RESIDENT_REGION].text,
+		format_bytes(resident, cells[RESIDENT_RESIDENT].number, summary->style),
+		format_bytes(swapped, cells[RESIDENT_SWAPPED].number, summary->style),
+		format_bytes(mapped, cells[RESIDENT_MAPPED].number, summary->style));
+	return true;
+}
+
+static void write_resident(struct summary *summary)
+{
+	text_heading("Where the RSS is", summary->style, summary->out);
+	fprintf(summary->out, "  %-38s %12s %12s %12s\n", "REGION", "RESIDENT", "SWAPPED",
+		"MAPPED");
+	memheap_table_each(memheap_report_table(summary->report, "resident"), write_resident_row,
+			   summary);
+	putc('\n', summary->out);
 }
 
 /* Columns of the table types. */
@@ -301,6 +365,8 @@ bool text_summary(const struct memheap_report *report, const struct style *style
 	write_identity(&summary);
 	write_trust(&summary);
 	write_memory(&summary);
+	if (is_live(&summary))
+		write_resident(&summary);
 	write_types(&summary);
 	write_arenas(&summary);
 	text_warnings(report, style, out);

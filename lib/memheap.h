@@ -53,6 +53,15 @@ enum memheap_layout_source {
 	MEMHEAP_LAYOUT_TABLE, /* the built-in tables only */
 };
 
+/* How the memory of a live process is taken. */
+enum memheap_mode {
+	MEMHEAP_MODE_AUTO,    /* the first of the others that is safe and permitted */
+	MEMHEAP_MODE_FORK,    /* read a frozen child of the process, which it does not know */
+	MEMHEAP_MODE_PRECOPY, /* copy while it runs, stop it for what it wrote meanwhile */
+	MEMHEAP_MODE_STOP,    /* stop it and copy */
+	MEMHEAP_MODE_NOSTOP,  /* copy while it runs: what it changes meanwhile may be torn */
+};
+
 /* How to open a target. All zero is a good start. */
 struct memheap_options {
 	const char *sysroot;              /* may be NULL */
@@ -63,6 +72,8 @@ struct memheap_options {
 	enum memheap_layout_source layout;
 	unsigned threads;                /* 0: one for each processor */
 	const char *temporary_directory; /* to unpack compressed cores; NULL: /var/tmp */
+	enum memheap_mode mode;          /* for a live process */
+	uint32_t max_pause_ms;           /* that it may stand still; 0: 1000 */
 	struct memheap_progress progress;
 };
 
@@ -77,12 +88,16 @@ struct memheap_snapshot;
 
 /*
  * Opens the core file at `path` and decodes it as far as `last`. It may be compressed with zstd,
- * lz4, xz or gzip; "-" is standard input.
+ * lz4, xz or gzip; "-" is standard input. A path of digits only is a live process, which goes on
+ * before it is decoded.
  */
 struct memheap_error *memheap_snapshot_create(const char *path,
 					      const struct memheap_options *options,
 					      enum memheap_stage last,
 					      struct memheap_snapshot **ret);
+
+/* Whether `path` is taken for a process, not a file: digits only. */
+bool memheap_path_is_process(const char *path);
 
 /* Accepts NULL. */
 void memheap_snapshot_destroy(struct memheap_snapshot *snapshot);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The pipeline: read this first. Each stage fills one struct; afterwards everybody sees it const.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "snapshot.h"
+#include "target/live/live.h"
 
 static void notice_state(struct memheap_snapshot *s)
 {
@@ -111,15 +113,37 @@ static struct memheap_error *explain(const struct target *target, struct memheap
 				  "the limit (ulimit -c unlimited) and free the disk",
 				  (unsigned long long)(target->expected_size - target->file_size),
 				  (unsigned long long)target->expected_size);
+	/* a process that was not taken is not known to info either */
+	if (!target->image.segments.count)
+		return named;
 	return error_hint(named, "%s%smemheap info %s shows what is known of it",
 			  named->hint ? named->hint : "", named->hint ? "; " : "",
-			  target->from_input ? "-" : target->path);
+			  target->live         ? strrchr(target->path, ' ') + 1
+			  : target->from_input ? "-"
+					       : target->path);
+}
+
+bool memheap_path_is_process(const char *path)
+{
+	return live_is_pid(path);
+}
+
+/* Makes the image: of a process that lives, or of a core. */
+static struct memheap_error *open_target(struct memheap_snapshot *s, const char *path,
+					 const struct memheap_options *options)
+{
+	const struct live_options live = { options->mode, options->max_pause_ms };
+
+	if (live_is_pid(path))
+		return live_load(&s->target, path, &live, &s->parallel);
+	return target_open(&s->target, path, options->temporary_directory, &s->parallel);
 }
 
 static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 				   const struct memheap_options *options, enum memheap_stage last)
 {
-	const struct module_search search = {
+	char process[32];
+	struct module_search search = {
 		.sysroot = options->sysroot,
 		.executable = options->executable,
 		.library_paths = options->library_paths,
@@ -128,7 +152,11 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	};
 	struct memheap_error *error;
 
-	error = target_open(&s->target, path, options->temporary_directory, &s->parallel);
+	error = open_target(s, path, options);
+	if (s->target.live) {
+		snprintf(process, sizeof(process), "/proc/%d/root", (int)s->target.live->pid);
+		search.process_root = process;
+	}
 	if (!error)
 		error = modules_load(&s->modules, &s->target, &search, &s->notices);
 	if (!error && !stacks_find(&s->stacks, &s->target.image, &s->target.process))

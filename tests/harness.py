@@ -190,14 +190,41 @@ def allow_cores():
 def how_to_dump():
     """'kernel' where the kernel writes cores into the working directory, else 'gcore'."""
     with open('/proc/sys/kernel/core_pattern') as file:
-        pattern = os.environ.get('MEMHEAP_DUMP', file.read().strip())
+        pattern = file.read().strip()
+    if os.environ.get('MEMHEAP_DUMP', '').startswith(('stopped', 'waiting')):
+        return os.environ['MEMHEAP_DUMP']
+    pattern = os.environ.get('MEMHEAP_DUMP', pattern)
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     handled = pattern == 'gdb' or pattern.startswith('|') or '/' in pattern
     return 'gcore' if handled or hard == 0 else 'kernel'
 
 
+def await_rest(pid):
+    """Waits until a process is stopped by a signal, or sleeps for long."""
+    while True:
+        with open('/proc/%d/stat' % pid) as file:
+            state = file.read().rsplit(')', 1)[1].split()[0]
+        with open('/proc/%d/syscall' % pid) as file:
+            call = file.read().split()[0]
+        if state == 'T' or (state == 'S' and call in ('230', '23')):   # clock_nanosleep, select
+            return
+        time.sleep(0.01)
+
+
+@functools.lru_cache(maxsize=None)
+def why_not_live():
+    """Why no process can be looked at here; None: it can."""
+    process = subprocess.Popen(['sleep', '100'])
+    try:
+        result = memheap('info', str(process.pid), check=False)
+        return None if result.code == 0 else result.stderr
+    finally:
+        process.kill()
+        process.wait()
+
+
 class Core:
-    """A core, the truth about it, and its twin that answers."""
+    """A core or a process, the truth about it, and its twin that answers."""
 
     def __init__(self, interpreter, program, directory, process):
         self.interpreter = interpreter
@@ -205,13 +232,15 @@ class Core:
         self.directory = directory
         self.process = process          # None: it has gone
         self.path = os.path.join(directory, 'core')
+        self.pid = None                 # of the process that lives in place of a core
+        self.options = []               # how it is to be taken
 
     def __repr__(self):
         return '%s/%s' % (self.interpreter, self.program)
 
     def memheap(self, *arguments, check=True, **more):
         return memheap(arguments[0], self.path, *arguments[1:], *self.interpreter.options,
-                       check=check, **more)
+                       *self.options, check=check, **more)
 
     @functools.lru_cache(maxsize=None)
     def report(self, command='analyze', *arguments):
@@ -265,6 +294,8 @@ class Core:
                     yield row, answer
 
     def close(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
         if self.process:
             self.process.stdin.close()      # ends the twin
             self.process.stdout.close()
@@ -312,8 +343,16 @@ def find_core(directory):
     os.rename(found[0], os.path.join(directory, 'core'))
 
 
-def make_core(interpreter, program, *arguments):
-    """Runs fixtures/programs/PROGRAM.py, which ends in truth.write()."""
+def how_to_make(how):
+    """(how a core is made, options): 'waiting/fork' is a process that waits, taken by fork."""
+    how, _, mode = how.partition('/')
+    return how, ['--mode', mode] if mode else []
+
+
+def make_core(interpreter, program, *arguments, how=None):
+    """Runs fixtures/programs/PROGRAM.py, which ends in truth.write().
+
+    How: as a core (kernel, gcore), or as a process that lives (stopped, waiting, running)."""
     parent = os.path.join(interpreter.root, 'tmp') if interpreter.root else SCRATCH
     os.makedirs(parent, exist_ok=True)
     directory = tempfile.mkdtemp(prefix='%s-%s-' % (interpreter.name, program), dir=parent)
@@ -322,7 +361,7 @@ def make_core(interpreter, program, *arguments):
     if interpreter.root:
         fixtures = os.path.join(directory, 'fixtures')
         shutil.copytree(FIXTURES, fixtures)
-    how = how_to_dump()
+    how, options = how_to_make(how or how_to_dump())
     process = interpreter.run(
         inside(os.path.join(fixtures, 'programs', program + '.py')), *arguments, cwd=directory,
         environment={'MEMHEAP_TRUTH': inside(directory), 'MEMHEAP_CORE': how,
@@ -341,7 +380,13 @@ def make_core(interpreter, program, *arguments):
         subprocess.run(['gcore', '-o', os.path.join(directory, 'core'), core.text('child.pid')],
                        check=True, capture_output=True)
         os.kill(int(core.text('child.pid')), signal.SIGKILL)
-    find_core(directory)
+    if how in ('stopped', 'waiting', 'running'):
+        core.pid = int(core.text('child.pid'))
+        core.path, core.options = str(core.pid), options
+        if how != 'running':
+            await_rest(core.pid)
+    else:
+        find_core(directory)
     return core
 
 

@@ -121,7 +121,7 @@ def test_unknown_table(command):
 @pytest.mark.parametrize('arguments, complaint', [
     (['analyze'], 'needs CORE'),
     (['analyze', 'core', 'other'], "not 'other' too"),
-    (['object', 'core'], 'needs CORE ADDRESS'),
+    (['object', 'core'], 'needs CORE|PID ADDRESS'),
     (['object', 'core', 'here'], "'here' is no address"),
     (['object', 'core', '-1'], "unknown option '-1'"),
     (['object', 'core', '0x12345678123456781'], 'is no address'),

@@ -79,8 +79,18 @@ static const struct memheap_table_shape modules_shape = {
 };
 
 static const struct memheap_table_shape *const tables[] = {
-	&tool_shape,    &target_shape,   &python_shape,  &resolution_shape, &completeness_shape,
-	&threads_shape, &segments_shape, &modules_shape, &gaps_shape,       &diagnostics_shape,
+	&tool_shape,
+	&target_shape,
+	&python_shape,
+	&resolution_shape,
+	&snapshot_shape,
+	&process_memory_shape,
+	&completeness_shape,
+	&threads_shape,
+	&segments_shape,
+	&modules_shape,
+	&gaps_shape,
+	&diagnostics_shape,
 	NULL,
 };
 
@@ -170,6 +180,8 @@ static struct memheap_error *build(struct memheap_report *report)
 	add_target(report);
 	add_python(report);
 	add_resolution(report);
+	add_snapshot(report);
+	add_process_memory(report);
 	add_completeness(report);
 	add_threads(report);
 	add_segments(report);

@@ -10,6 +10,8 @@ enum {
 	REGIONS_END,
 	REGIONS_BYTES,
 	REGIONS_REGION,
+	REGIONS_RESIDENT,
+	REGIONS_SWAPPED,
 	REGIONS_ORIGIN,
 	REGIONS_PERMISSIONS,
 	REGIONS_THREAD,
@@ -22,8 +24,15 @@ static const struct memheap_column regions_columns[] = {
 	[REGIONS_END] = { "end_address", "END", MEMHEAP_ADDRESS, "First address behind it" },
 	[REGIONS_BYTES] = { "bytes", "BYTES", MEMHEAP_BYTES, "Its size" },
 	[REGIONS_REGION] = { "region", "REGION", MEMHEAP_TEXT, "What it is" },
+	[REGIONS_RESIDENT] = { "resident_bytes", "RESIDENT", MEMHEAP_BYTES,
+			       "Of a live process: its pages that are in memory",
+			       .optional = true },
+	[REGIONS_SWAPPED] = { "swapped_bytes", "SWAPPED", MEMHEAP_BYTES,
+			      "Of a live process: its pages that are swapped out",
+			      .optional = true },
 	[REGIONS_ORIGIN] = { "origin", "ORIGIN", MEMHEAP_TEXT,
-			     "Where its bytes come from: core, file (on disk), or missing" },
+			     "Where its bytes come from: core (or the live process), file (on "
+			     "disk), or missing" },
 	[REGIONS_PERMISSIONS] = { "permissions", "PERMISSIONS", MEMHEAP_TEXT, "rwx" },
 	[REGIONS_THREAD] = { "thread_id", "THREAD", MEMHEAP_ID,
 			     "Kernel's id of the thread whose stack it is" },
@@ -59,6 +68,12 @@ static void add_region(struct memheap_report *report, const struct area *area)
 	row[REGIONS_END] = cell_number(area->end);
 	row[REGIONS_BYTES] = cell_number(area->end - area->start);
 	row[REGIONS_REGION] = cell_text(area_kind_name(area->kind));
+	if (s->target.live) {
+		struct residency own = residency_of(s, area->start, area->end);
+
+		row[REGIONS_RESIDENT] = cell_number(own.resident);
+		row[REGIONS_SWAPPED] = cell_number(own.swapped);
+	}
 	row[REGIONS_ORIGIN] = cell_text(origins[segment->origin]);
 	row[REGIONS_PERMISSIONS] = cell_text(report_text(
 		report, "%c%c%c", segment->permissions & PF_R ? 'r' : '-',

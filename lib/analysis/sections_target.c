@@ -56,8 +56,8 @@ enum {
 };
 
 static const struct memheap_column target_columns[] = {
-	[TARGET_KIND] = { "kind", "KIND", MEMHEAP_TEXT, "What was read: core" },
-	[TARGET_PATH] = { "path", "FILE", MEMHEAP_TEXT, "The core file" },
+	[TARGET_KIND] = { "kind", "KIND", MEMHEAP_TEXT, "What was read: core or process" },
+	[TARGET_PATH] = { "path", "FILE", MEMHEAP_TEXT, "The core file, or the process" },
 	[TARGET_FILE_BYTES] = { "file_bytes", "FILE SIZE", MEMHEAP_BYTES, "Size of that file" },
 	[TARGET_MACHINE] = { "machine", "MACHINE", MEMHEAP_TEXT, "Architecture (ELF header)" },
 	[TARGET_PID] = { "pid", "PID", MEMHEAP_ID, "Process id (NT_PRPSINFO)" },
@@ -143,6 +143,10 @@ static void add_signal(struct memheap_report *report, const struct process *proc
 
 	if (!number && process->threads.count)
 		number = process->threads.items[0].signal;
+	if (report->snapshot->target.live) {
+		row[TARGET_DEATH] = cell_text("it lives");
+		return;
+	}
 	if (!number) {
 		row[TARGET_DEATH] = cell_text("it did not die: the core was taken from outside");
 		return;
@@ -167,10 +171,11 @@ void add_target(struct memheap_report *report)
 	const struct module *executable = report->snapshot->modules.executable;
 	struct memheap_cell *row = report_row(report, &target_shape);
 
-	row[TARGET_KIND] = cell_text("core");
+	row[TARGET_KIND] = cell_text(target->live ? "process" : "core");
 	row[TARGET_PATH] =
 		cell_text(strings_add(&report->strings, target->path, strlen(target->path)));
-	row[TARGET_FILE_BYTES] = cell_number(target->file_size);
+	if (!target->live)
+		row[TARGET_FILE_BYTES] = cell_number(target->file_size);
 	row[TARGET_MACHINE] = cell_text(machine_name(report, process->machine));
 	if (process->name) {
 		row[TARGET_PID] = cell_number(process->pid);
@@ -205,7 +210,8 @@ static const struct memheap_column completeness_columns[] = {
 	[COMPLETE_IMAGE] = { "image_bytes", "IMAGE", MEMHEAP_BYTES,
 			     "Size of the process's mappings: what a complete image would hold" },
 	[COMPLETE_PRESENT] = { "present_bytes", "IN THE CORE", MEMHEAP_BYTES,
-			       "Bytes of the image that the core holds" },
+			       "Bytes of the image that the core holds, or that were taken from "
+			       "the live process" },
 	[COMPLETE_REFILLED] = { "refilled_bytes", "REFILLED", MEMHEAP_BYTES,
 				"Bytes taken from the mapped files on disk" },
 	[COMPLETE_MISSING] = { "missing_bytes", "MISSING", MEMHEAP_BYTES,
@@ -291,8 +297,10 @@ void add_completeness(struct memheap_report *report)
 	row[COMPLETE_REFILLED] = cell_number(bytes[SEGMENT_REFILLED]);
 	row[COMPLETE_MISSING] = cell_number(bytes[SEGMENT_MISSING]);
 	row[COMPLETE_TRUNCATED] = cell_number(truncated);
-	row[COMPLETE_FILE] = cell_number(target->file_size);
-	row[COMPLETE_EXPECTED_FILE] = cell_number(target->expected_size);
+	if (!target->live) {
+		row[COMPLETE_FILE] = cell_number(target->file_size);
+		row[COMPLETE_EXPECTED_FILE] = cell_number(target->expected_size);
+	}
 	row[COMPLETE_DAMAGED] = cell_number(damaged_bytes(&report->gaps));
 }
 

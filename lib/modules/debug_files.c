@@ -42,11 +42,13 @@ static void try_path(const struct wanted *wanted, const char *path)
 		*wanted->ret = take(file);
 }
 
-/* Tries `path` of the target, below the sysroot and here. */
+/* Tries `path` of the target, below the sysroot, where a live process sees it, and here. */
 static void try_roots(const struct wanted *wanted, const char *path)
 {
-	if (wanted->search->sysroot) {
-		_cleanup_free_ char *below = sysroot_path(wanted->search->sysroot, path);
+	const char *const roots[] = { wanted->search->sysroot, wanted->search->process_root };
+
+	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
+		_cleanup_free_ char *below = roots[i] ? sysroot_path(roots[i], path) : NULL;
 
 		try_path(wanted, below);
 	}

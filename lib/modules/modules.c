@@ -120,6 +120,7 @@ static bool add_module(struct modules *modules, const struct target *target, siz
 		.path = mapping->path,
 		.start = mapping->start,
 		.end = mapping->end,
+		.first_end = mapping->end,
 		.status = MODULE_MISSING,
 	};
 	for (size_t i = index + 1; i < target->process.mappings.count && mappings[i].offset &&
@@ -225,6 +226,21 @@ static bool try_file(const struct lookup *lookup, const char *path)
 	return true;
 }
 
+/* Tries what a live process sees at that path, and the very file that it mapped, deleted or not. */
+static bool try_process(const struct lookup *lookup, const char *path)
+{
+	const char *root = lookup->search->process_root;
+
+	_cleanup_free_ char *below = sysroot_path(root, path), *mapped = NULL;
+	if (below && !try_file(lookup, below))
+		return false;
+	if (asprintf(&mapped, "%.*s/map_files/%llx-%llx", (int)(strlen(root) - strlen("/root")),
+		     root, (unsigned long long)lookup->module->start,
+		     (unsigned long long)lookup->module->first_end) < 0)
+		mapped = NULL;
+	return try_file(lookup, mapped);
+}
+
 /* Looks everywhere for the file of the module, first where the user said: the best match wins. */
 static bool find_file(const struct lookup *lookup, bool executable)
 {
@@ -256,7 +272,7 @@ static bool find_file(const struct lookup *lookup, bool executable)
 		if (below && !try_file(lookup, below))
 			return false;
 	}
-	return try_file(lookup, path);
+	return try_file(lookup, path) && (!search->process_root || try_process(lookup, path));
 }
 
 static void notice_bad(struct notices *notices, const struct module *module)

@@ -19,6 +19,7 @@ enum module_status {
 struct module {
 	const char *path; /* in the target */
 	vaddr start, end; /* its lowest and highest address, .bss included */
+	vaddr first_end;  /* of its first mapping */
 	vaddr bias;       /* address in the target - link address */
 	struct build_id build_id;
 	struct elf_headers headers; /* load_count 0: not in the core */
@@ -43,6 +44,7 @@ struct module_search {
 	const char *executable;
 	const char *const *library_paths;
 	size_t library_path_count;
+	const char *process_root; /* /proc/PID/root of a live process; NULL: a core */
 	bool force;
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "elf_core.h"
+#include "live/live.h"
 #include "target.h"
 
 #define DROP_BYTES (16UL << 20)
@@ -182,6 +183,7 @@ void target_close(struct target *target, const struct parallel *parallel)
 	}
 	if (target->fd >= 0)
 		close(target->fd);
+	live_close(target->live);
 	process_deinit(&target->process);
 	image_deinit(&target->image);
 	free(target->path);

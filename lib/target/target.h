@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A target: where an image comes from. So far there is one kind, an ELF core file. */
+/* A target: where an image comes from: an ELF core file, or a live process. */
 #pragma once
 
 #include "../base/error.h"
@@ -19,6 +19,7 @@ struct target {
 	const uint8_t *file; /* the core, mapped */
 	uint64_t file_size;
 	uint64_t expected_size; /* bytes that the headers announce */
+	struct live *live;      /* NULL: a core */
 	struct image image;
 	struct process process;
 	struct gaps gaps;

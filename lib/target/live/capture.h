@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking a process's memory: what to take, copying it, and the image of what was taken. */
+#pragma once
+
+#include "../../base/parallel.h"
+#include "../image.h"
+#include "mirror.h"
+#include "pages.h"
+#include "threads.h"
+
+/* What of a mapping is taken. */
+enum taking {
+	TAKE_NOTHING,
+	TAKE_HEADER,  /* the first page, where an ELF file says what it is */
+	TAKE_PRESENT, /* pages that exist; the others are zeros */
+	TAKE_SHARED,  /* pages that exist; nobody knows the others */
+	TAKE_ALL,     /* each page: those that don't exist yet are a file's */
+};
+
+struct capture_plan {
+	enum taking taking;
+	uint8_t *bytes; /* of the mapping's start, in the mirror */
+};
+
+/* What one call copies. */
+struct capture_piece {
+	vaddr at;
+	uint8_t *to;
+	uint32_t size, copied; /* fewer when it could not be read */
+};
+
+struct capture {
+	pid_t pid;    /* whose mappings, pages and threads these are */
+	pid_t source; /* whose memory is read: that of `pid`, or of its frozen copy */
+	const struct parallel *parallel;
+	struct mirror mirror;
+	struct mappings mappings;
+	struct page_list pages;
+	struct live_threads threads;
+	char *auxv;
+	size_t auxv_size;
+	VECTOR(struct capture_plan) plans; /* one for each mapping */
+	VECTOR(struct capture_piece) pieces;
+	uint64_t bytes; /* of all pieces */
+	uint64_t deadline_ns;
+	bool late; /* the deadline passed while it was copied */
+};
+
+/* Reads mappings and pages as they are now. */
+struct memheap_error *capture_survey(struct capture *capture);
+
+/* Decides what to take, and where it goes. */
+struct memheap_error *capture_plan(struct capture *capture);
+
+/* Gets the memory for all pieces from the system, if there is enough. */
+struct memheap_error *capture_populate(struct capture *capture);
+
+/* Copies all pieces, with as many threads as there are processors; stops at the deadline. */
+void capture_copy(struct capture *capture);
+
+/* Bytes that were copied. */
+uint64_t capture_copied(const struct capture *capture);
+
+/* The segments of the image, in place of what is in `image`; false when out of memory. */
+bool capture_image(const struct capture *capture, struct image *image);
+
+void capture_deinit(struct capture *capture);

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "live.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../base/bisect.h"
+#include "../arguments.h"
+#include "refuse.h"
+
+#define PAUSE_DEFAULT_MS 1000
+
+struct mode {
+	enum memheap_mode mode;
+	const char *name;
+	live_mode_fn *take;
+};
+
+/* In the order of preference. */
+static const struct mode modes[] = {
+	{ MEMHEAP_MODE_STOP, "stop", live_stop },
+};
+
+const char *live_mode_name(enum memheap_mode mode)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (modes[i].mode == mode)
+			return modes[i].name;
+	}
+	return "auto";
+}
+
+bool live_is_pid(const char *path)
+{
+	return *path && strlen(path) < 10 && strspn(path, "0123456789") == strlen(path);
+}
+
+/* Tries one mode; leaves nothing behind when it fails. */
+static struct memheap_error *try_mode(struct live *live, const struct mode *mode,
+				      const struct live_options *options,
+				      const struct parallel *parallel)
+{
+	struct live_attempt attempt = {
+		.capture = &live->capture,
+		.live = live,
+		.max_pause_ns = (options->max_pause_ms ? options->max_pause_ms : PAUSE_DEFAULT_MS) *
+				1000000ULL,
+	};
+	struct memheap_error *error;
+
+	live->capture = (struct capture){
+		.pid = live->pid,
+		.source = live->pid,
+		.parallel = parallel,
+		.deadline_ns = UINT64_MAX,
+	};
+	live->capture.auxv = proc_read(live->pid, "auxv", &live->capture.auxv_size);
+	error = live->capture.auxv ? mode->take(&attempt)
+				   : error_create_errno("cannot read process %d", (int)live->pid);
+	live->mode = mode->mode;
+	live->pause_ns = live->capture.threads.pause_ns;
+	live->copied = capture_copied(&live->capture);
+	if (error)
+		capture_deinit(&live->capture);
+	return error;
+}
+
+static void pass_over(struct live *live, const struct mode *mode, const struct memheap_error *error)
+{
+	live->passed =
+		strings_format(&live->strings, "%s%s%s: %s", live->passed ? live->passed : "",
+			       live->passed ? "; " : "", mode->name, error->message);
+}
+
+/* What the thread that traces works on. */
+struct work {
+	struct live *live;
+	const struct live_options *options;
+	const struct parallel *parallel;
+	struct memheap_error *error;
+};
+
+static void *run(void *closure)
+{
+	struct work *work = closure;
+	bool automatic = work->options->mode == MEMHEAP_MODE_AUTO;
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		if (!automatic && modes[i].mode != work->options->mode)
+			continue;
+		memheap_error_destroy(work->error);
+		work->error = try_mode(work->live, &modes[i], work->options, work->parallel);
+		if (!work->error || work->error->status == MEMHEAP_NOT_PERMITTED)
+			break;
+		pass_over(work->live, &modes[i], work->error);
+	}
+	return NULL;
+}
+
+/*
+ * Runs the modes in a thread of its own: when it ends, the kernel takes its hands off the process.
+ * No signal from a terminal stops us meanwhile.
+ */
+static struct memheap_error *take_process(struct live *live, const struct live_options *options,
+					  const struct parallel *parallel)
+{
+	struct work work = { .live = live, .options = options, .parallel = parallel };
+	sigset_t stops, before;
+	pthread_t thread;
+	int failure;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTSTP);
+	sigaddset(&stops, SIGTTIN);
+	sigaddset(&stops, SIGTTOU);
+	pthread_sigmask(SIG_BLOCK, &stops, &before);
+	failure = pthread_create(&thread, NULL, run, &work);
+	if (!failure)
+		pthread_join(thread, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!failure)
+		return work.error;
+	errno = failure;
+	return error_create_errno("cannot start a thread");
+}
+
+/* Gives each segment the path of the file that it maps. */
+static void name_segments(struct target *target)
+{
+	const struct process_mapping *mappings = target->process.mappings.items;
+	size_t count = target->process.mappings.count;
+
+	for (size_t i = 0; i < target->image.segments.count; i++) {
+		struct segment *segment = &target->image.segments.items[i];
+		size_t found = bisect(j, count, mappings[j].end <= segment->start);
+
+		if (found < count && mappings[found].start <= segment->start)
+			segment->path = mappings[found].path;
+	}
+}
+
+static struct memheap_error *fill_target(struct target *target)
+{
+	struct live *live = target->live;
+	const struct notes_source source = {
+		.pid = live->pid,
+		.status = &live->status,
+		.threads = &live->capture.threads,
+		.mappings = &live->capture.mappings,
+		.auxv = live->capture.auxv,
+		.auxv_size = live->capture.auxv_size,
+	};
+
+	target->process.machine = EM_X86_64;
+	if (!notes_make(&live->notes, &source) || !notes_decode(&live->notes, &target->process) ||
+	    !capture_image(&live->capture, &target->image))
+		return &error_no_memory;
+	name_segments(target);
+	if (!image_build(&target->image, &target->gaps))
+		return &error_no_memory;
+	arguments_read(&target->process, &target->image);
+	return NULL;
+}
+
+struct memheap_error *live_load(struct target *target, const char *path,
+				const struct live_options *options, const struct parallel *parallel)
+{
+	struct live *live = calloc(1, sizeof(*live));
+	struct memheap_error *error;
+
+	if (!live)
+		return &error_no_memory;
+	target->live = live;
+	live->pid = (pid_t)atoi(path);
+	if (asprintf(&target->path, "process %d", (int)live->pid) < 0) {
+		target->path = NULL;
+		return &error_no_memory;
+	}
+	error = refuse_pid(live->pid, &live->status);
+	if (!error)
+		error = refuse_tracer(live->pid, &live->status);
+	if (!error)
+		error = take_process(live, options, parallel);
+	if (error)
+		return refuse_explain(error, live->pid);
+	memory_read(&live->memory, live->pid);
+	return fill_target(target);
+}
+
+void live_close(struct live *live)
+{
+	if (!live)
+		return;
+	capture_deinit(&live->capture);
+	notes_deinit(&live->notes);
+	strings_deinit(&live->strings);
+	free(live);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* A live process as a target: its memory is taken, it goes on, and what was taken is the image. */
+#pragma once
+
+#include "../target.h"
+#include "capture.h"
+#include "memory.h"
+#include "notes.h"
+
+struct live_options {
+	enum memheap_mode mode;
+	uint32_t max_pause_ms; /* 0: 1000 */
+};
+
+/* What only a process has that lives. */
+struct live {
+	pid_t pid;
+	enum memheap_mode mode; /* the one that was used */
+	uint64_t pause_ns;      /* during which all threads or some stood still */
+	uint64_t copied;        /* bytes */
+	uint64_t while_stopped; /* of them, those that were copied during the pause */
+	struct proc_status status;
+	struct live_memory memory;
+	struct notes notes;
+	struct capture capture;
+	struct strings strings;
+	const char *passed; /* the modes that were tried or passed over, and why; NULL: none */
+};
+
+/* How a mode takes a process. */
+struct live_attempt {
+	struct capture *capture;
+	struct live *live;
+	uint64_t max_pause_ns;
+};
+
+typedef struct memheap_error *live_mode_fn(struct live_attempt *attempt);
+
+live_mode_fn live_stop;
+
+/* The name of a mode: "stop". */
+const char *live_mode_name(enum memheap_mode mode);
+
+/* Whether `path` names a process: digits only. A file with such a name is ./1234. */
+bool live_is_pid(const char *path);
+
+/* Fills the image and the process of `target` from the process `path`. */
+struct memheap_error *live_load(struct target *target, const char *path,
+				const struct live_options *options,
+				const struct parallel *parallel);
+
+void live_close(struct live *live);

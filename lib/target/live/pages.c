@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PAGEMAP_SCAN (Linux 6.7, Documentation/admin-guide/mm/pagemap.rst) gives runs of pages; before,
+ * /proc/PID/pagemap has a word for each page. A page of zeros that was only read is in neither.
+ */
+#include "pages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "../../base/bisect.h"
+#include "../../base/cleanup.h"
+#include "pagemap_scan.h"
+
+#define PAGE_BYTES      4096
+#define REGIONS         1024
+#define WORDS           4096
+#define WORD_PRESENT    (1ULL << 63)
+#define WORD_SWAPPED    (1ULL << 62)
+#define WORD_FILE       (1ULL << 61)
+#define MAPPING_LARGEST (1ULL << 40) /* read word by word; what is larger is reserved space */
+
+/* Adds [start, end), joined to the run before it if that is of the same kind. */
+static bool add(struct page_list *pages, vaddr start, vaddr end, bool swapped, bool file)
+{
+	struct pages *last = pages->list.count ? &pages->list.items[pages->list.count - 1] : NULL;
+
+	if (last && last->end == start && last->swapped == swapped && last->file == file) {
+		last->end = end;
+		return true;
+	}
+	last = vector_push(&pages->list);
+	if (last)
+		*last = (struct pages){
+			.start = start, .end = end, .swapped = swapped, .file = file
+		};
+	return last;
+}
+
+/* 1: done; 0: this kernel can't; -1: failed, with errno. */
+static int scan(struct page_list *pages, int fd, vaddr start, vaddr end)
+{
+	struct page_region regions[REGIONS];
+	struct pm_scan_arg argument = {
+		.size = sizeof(argument),
+		.end = end,
+		.vec = (uintptr_t)regions,
+		.vec_len = REGIONS,
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_FILE | PAGE_IS_PFNZERO,
+	};
+
+	while (start < end) {
+		int count;
+
+		argument.start = start;
+		count = ioctl(fd, PAGEMAP_SCAN, &argument);
+		if (count < 0)
+			return errno == ENOTTY ? 0 : -1;
+		for (int i = 0; i < count; i++) {
+			const struct page_region *region = &regions[i];
+
+			if (!(region->categories & PAGE_IS_PFNZERO) &&
+			    !add(pages, region->start, region->end,
+				 region->categories & PAGE_IS_SWAPPED,
+				 region->categories & PAGE_IS_FILE)) {
+				errno = ENOMEM;
+				return -1;
+			}
+		}
+		start = argument.walk_end;
+	}
+	return 1;
+}
+
+static bool read_words(struct page_list *pages, int fd, vaddr start, vaddr end)
+{
+	uint64_t words[WORDS];
+
+	if (end - start > MAPPING_LARGEST)
+		return true;
+	while (start < end) {
+		size_t count = MIN((end - start) / PAGE_BYTES, (uint64_t)WORDS);
+		ssize_t done = pread(fd, words, count * sizeof(words[0]),
+				     (off_t)(start / PAGE_BYTES * sizeof(words[0])));
+
+		if (done <= 0)
+			return !done;
+		count = (size_t)done / sizeof(words[0]);
+		for (size_t i = 0; i < count; i++) {
+			vaddr at = start + i * PAGE_BYTES;
+
+			if ((words[i] & (WORD_PRESENT | WORD_SWAPPED)) &&
+			    !add(pages, at, at + PAGE_BYTES, words[i] & WORD_SWAPPED,
+				 words[i] & WORD_FILE))
+				return false;
+		}
+		start += count * PAGE_BYTES;
+	}
+	return true;
+}
+
+bool pages_scan(struct page_list *pages, pid_t pid, const struct mappings *mappings)
+{
+	char path[64];
+	int can = 1;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	pages->list.count = 0;
+	for (size_t i = 0; i < mappings->list.count; i++) {
+		const struct mapping *mapping = &mappings->list.items[i];
+
+		/* the kernel's own page has no entries */
+		if (mapping->start >= 1ULL << 63)
+			continue;
+		if (can > 0)
+			can = scan(pages, fd, mapping->start, mapping->end);
+		if (can < 0 || (!can && !read_words(pages, fd, mapping->start, mapping->end)))
+			return false;
+	}
+	return true;
+}
+
+void pages_deinit(struct page_list *pages)
+{
+	free(pages->list.items);
+	*pages = (struct page_list){ 0 };
+}
+
+size_t pages_after(const struct page_list *pages, vaddr at)
+{
+	return bisect(i, pages->list.count, pages->list.items[i].end <= at);
+}

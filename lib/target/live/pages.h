@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Which pages of a process exist: reading the others would make them. */
+#pragma once
+
+#include "proc.h"
+
+/* Neighbouring pages of one kind. */
+struct pages {
+	vaddr start, end;
+	bool swapped; /* else in memory */
+	bool file;    /* of a file, or shared: not the process's own */
+	bool written; /* since write protection began */
+};
+
+struct page_list {
+	VECTOR(struct pages) list; /* by address */
+};
+
+/* Replaces `pages` by those of all `mappings` of process `pid`; false with errno. */
+bool pages_scan(struct page_list *pages, pid_t pid, const struct mappings *mappings);
+
+void pages_deinit(struct page_list *pages);
+
+/* The first of the pages that end after `at`, as an index. */
+size_t pages_after(const struct page_list *pages, vaddr at);

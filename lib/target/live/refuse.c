@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rules are those of ptrace(2), "Ptrace access mode checking", in the order in which the kernel
+ * asks (kernel/ptrace.c, __ptrace_may_access()), and of Yama
+ * (Documentation/admin-guide/LSM/Yama.rst).
+ */
+#include "refuse.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../../base/cleanup.h"
+
+#define CONTAINER                                                             \
+	"in a container: docker run --cap-add=SYS_PTRACE; Kubernetes: "       \
+	"securityContext.capabilities.add: [SYS_PTRACE], and for a sidecar: " \
+	"shareProcessNamespace: true"
+
+static bool is_32_bit(pid_t pid)
+{
+	unsigned char ident[EI_NIDENT];
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return fd >= 0 && read(fd, ident, sizeof(ident)) == sizeof(ident) &&
+	       !memcmp(ident, ELFMAG, SELFMAG) && ident[EI_CLASS] != ELFCLASS64;
+}
+
+static bool is_kernel_thread(pid_t pid)
+{
+	size_t size = 1;
+
+	_cleanup_free_ char *maps = proc_read(pid, "maps", &size);
+	return maps && !size;
+}
+
+static struct memheap_error *refuse_traced(pid_t pid, const struct proc_status *status)
+{
+	struct proc_status tracer = { 0 };
+
+	proc_status((pid_t)status->tracer, &tracer);
+	return error_hint(
+		error_create(MEMHEAP_NOT_PERMITTED,
+			     "process %d is traced by process %u (%s): a process has one tracer",
+			     (int)pid, status->tracer, *tracer.name ? tracer.name : "?"),
+		"end that one first, or read without stopping it: --mode nostop");
+}
+
+struct memheap_error *refuse_pid(pid_t pid, struct proc_status *status)
+{
+	if (!proc_status(pid, status))
+		return error_hint(
+			error_create(MEMHEAP_FAILED, "there is no process %d", (int)pid),
+			"a file of that name is ./%d; processes of other containers are seen from "
+			"their host, or with --pid=host",
+			(int)pid);
+	if (status->tgid != (uint32_t)pid)
+		return error_hint(error_create(MEMHEAP_USAGE, "%d is a thread of process %u",
+					       (int)pid, status->tgid),
+				  "give the process: %u", status->tgid);
+	if (status->state == 'Z' || status->state == 'X')
+		return error_hint(error_create(MEMHEAP_FAILED,
+					       "process %d has ended and has no memory any more: "
+					       "it is a zombie",
+					       (int)pid),
+				  "its parent, process %u, has not asked for its end yet",
+				  status->parent);
+	if (pid == getpid())
+		return error_create(MEMHEAP_USAGE, "process %d is memheap itself", (int)pid);
+	if (is_kernel_thread(pid))
+		return error_create(MEMHEAP_NOT_PYTHON,
+				    "process %d (%s) is a thread of the kernel, or about to end",
+				    (int)pid, status->name);
+	if (is_32_bit(pid))
+		return error_hint(
+			error_create(MEMHEAP_NOT_PYTHON, "process %d is a 32-bit one", (int)pid),
+			"only 64-bit processes are known");
+	return NULL;
+}
+
+struct memheap_error *refuse_tracer(pid_t pid, const struct proc_status *status)
+{
+	return status->tracer ? refuse_traced(pid, status) : NULL;
+}
+
+/* What /proc/sys/kernel/yama/ptrace_scope says; 0 without Yama. */
+static int yama_scope(void)
+{
+	_cleanup_free_ char *text = proc_read(getpid(), "../sys/kernel/yama/ptrace_scope", NULL);
+
+	return text ? atoi(text) : 0;
+}
+
+/* Whether the process is as its user left it: else its files in /proc belong to root. */
+static bool is_dumpable(pid_t pid, const struct proc_status *status)
+{
+	struct stat file;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	return stat(path, &file) || file.st_uid == status->uid || !status->uid;
+}
+
+/* The rule in words, and the remedy. */
+static const char *find_rule(pid_t pid, const char **remedy)
+{
+	bool mighty;
+	struct proc_status own = { 0 }, status = { 0 };
+
+	proc_status(getpid(), &own);
+	proc_status(pid, &status);
+	mighty = own.effective & 1ULL << CAP_SYS_PTRACE;
+	if (own.seccomp == 2) {
+		*remedy = "the container's seccomp profile may forbid ptrace and process_vm_readv: "
+			  "docker run --cap-add=SYS_PTRACE, or --security-opt seccomp=unconfined";
+		return "memheap's own system calls are filtered (Seccomp: 2 in /proc/self/status)";
+	}
+	if (yama_scope() == 3) {
+		*remedy = "only a reboot undoes it; a core by SIGABRT is still possible";
+		return "kernel.yama.ptrace_scope is 3: nobody may trace";
+	}
+	if (mighty) {
+		*remedy =
+			"look for its refusal in the log: dmesg, journalctl -t audit; run memheap "
+			"on the host, as root";
+		return "a security module (AppArmor, SELinux), or another user namespace, forbids "
+		       "it";
+	}
+	if (own.uid != status.uid) {
+		*remedy = "run memheap as that user or as root: sudo memheap ...; " CONTAINER;
+		return "it belongs to another user, and memheap has no CAP_SYS_PTRACE";
+	}
+	if (status.permitted & ~own.permitted) {
+		*remedy = CONTAINER;
+		return "it has capabilities that memheap has not, and memheap has no "
+		       "CAP_SYS_PTRACE";
+	}
+	if (!is_dumpable(pid, &status)) {
+		*remedy = "run memheap as root: sudo memheap ...";
+		return "it is protected: it was set-user-ID, or called prctl(PR_SET_DUMPABLE)";
+	}
+	if (yama_scope() > 0) {
+		*remedy = "sudo sysctl kernel.yama.ptrace_scope=0, or run memheap as "
+			  "root; " CONTAINER;
+		return yama_scope() == 1
+			       ? "kernel.yama.ptrace_scope is 1: only an ancestor may trace it"
+			       : "kernel.yama.ptrace_scope is 2: it takes CAP_SYS_PTRACE";
+	}
+	*remedy = CONTAINER;
+	return "a security module (AppArmor, SELinux), or another user namespace, forbids it";
+}
+
+struct memheap_error *refuse_explain(struct memheap_error *error, pid_t pid)
+{
+	struct proc_status status;
+	struct memheap_error *longer;
+	const char *rule, *remedy;
+
+	if (!error || error->status != MEMHEAP_NOT_PERMITTED || error->hint)
+		return error;
+	/* who may look at nothing in /proc any more has lost the process */
+	if (!proc_status(pid, &status) || status.state == 'Z') {
+		memheap_error_destroy(error);
+		return error_create(MEMHEAP_FAILED, "process %d has ended meanwhile", (int)pid);
+	}
+	if (status.tracer && status.tracer != (uint32_t)getpid()) {
+		memheap_error_destroy(error);
+		return refuse_traced(pid, &status);
+	}
+	rule = find_rule(pid, &remedy);
+	longer = error_hint(error_create(MEMHEAP_NOT_PERMITTED, "%s: %s", error->message, rule),
+			    "%s", remedy);
+	memheap_error_destroy(error);
+	return longer;
+}

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+"""Live processes: the same truth as for cores, what only they have, and what is refused."""
+import collections
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import jsonschema
+import pytest
+
+import commands
+import harness
+# the oracles for cores; each takes the fixture `core` of this file
+from test_exact import (  # noqa: F401
+    test_accounting_agrees_with_types, test_accounting_sums_to_the_image,
+    test_every_reachable_object_is_found, test_gc_state_equals_module_gc,
+    test_malloc_equals_malloc_info, test_pools_and_blocks_equal_debugmallocstats,
+    test_pymalloc_totals_equal_debugmallocstats, test_tracked_objects_are_those_on_the_lists)
+
+pytestmark = pytest.mark.skipif(harness.why_not_live() is not None,
+                                reason='no process can be looked at here: %s' %
+                                harness.why_not_live())
+
+MODES = ['stop']
+WAYS = [('zoo', 'waiting/' + mode) for mode in MODES] + \
+    [('threads', 'stopped/' + mode) for mode in MODES]
+
+
+@pytest.fixture(scope='module', params=WAYS, ids='-'.join)
+def core(request, newest):
+    program, how = request.param
+    core = harness.make_core(newest, program, how=how)
+    yield core
+    core.close()
+
+
+@pytest.fixture(scope='module')
+def waiting(newest):
+    core = harness.make_core(newest, 'zoo', how='waiting')
+    yield core
+    core.close()
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen(['sleep', '1000'])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def state(pid):
+    with open('/proc/%d/stat' % pid) as file:
+        return file.read().rsplit(')', 1)[1].split()[0]
+
+
+def tracer(pid):
+    with open('/proc/%d/status' % pid) as file:
+        return re.search(r'TracerPid:\t(\d+)', file.read()).group(1)
+
+
+def refused(code, *arguments, **more):
+    result = harness.memheap(*arguments, check=False, **more)
+    assert (result.code, result.stdout) == (code, ''), result.stderr
+    assert result.stderr.startswith('memheap: ')
+    return result.stderr
+
+
+@pytest.mark.parametrize('command', commands.REPORTS)
+def test_every_command_takes_a_process(command, waiting):
+    """And says of it what its schema says."""
+    output = waiting.memheap(command, *commands.arguments(waiting, command), '--format', 'json')
+    jsonschema.Draft202012Validator(commands.schema(command)).validate(json.loads(output.stdout))
+
+
+def test_the_answer_says_how_it_was_taken(core):
+    report = core.report()
+    snapshot = report['snapshot']
+    assert snapshot['mode'] == core.options[-1]
+    assert report['target']['kind'] == 'process' and report['target']['pid'] == core.pid
+    assert 0 <= snapshot['copied_in_pause_bytes'] <= snapshot['copied_bytes']
+    assert snapshot['copied_bytes'] > 4 << 20
+    text = core.memheap('analyze').stdout
+    assert re.search(r'Taken by +%s' % snapshot['mode'], text)
+
+
+def test_a_stop_takes_time(waiting):
+    """More than any process can be copied in, and less than the watchdog allows."""
+    snapshot = waiting.report('analyze', '--mode', 'stop')['snapshot']
+    assert 100 < snapshot['pause_us'] < 1000000
+
+
+def smaps(pid):
+    """{start: (end, Rss, Swap)} in bytes."""
+    found = {}
+    with open('/proc/%d/smaps' % pid) as file:
+        for line in file:
+            head = re.match(r'([0-9a-f]+)-([0-9a-f]+) ', line)
+            if head:
+                start = int(head.group(1), 16)
+                found[start] = [int(head.group(2), 16), 0, 0]
+            elif line.startswith('Rss:'):
+                found[start][1] = int(line.split()[1]) << 10
+            elif line.startswith('Swap:'):
+                found[start][2] = int(line.split()[1]) << 10
+    return found
+
+
+def test_resident_memory_of_each_mapping_equals_smaps(waiting):
+    regions = waiting.report('regions', '--mode', 'stop')['regions']
+    # of the kernel's own pages, and of what it does not count as the process's, RSS knows nothing
+    outside = [row for row in regions if row['region'] == 'kernel page' or
+               int(row['address'], 16) >= 1 << 63]
+    wrong = []
+    for start, (end, rss, swap) in smaps(waiting.pid).items():
+        if any(start <= int(row['address'], 16) < end for row in outside):
+            continue
+        rows = [row for row in regions if start <= int(row['address'], 16) < end]
+        if sum(row['resident_bytes'] for row in rows) != rss or \
+                sum(row['swapped_bytes'] for row in rows) != swap:
+            wrong.append((hex(start), rss, [(row['region'], row['resident_bytes'])
+                                            for row in rows]))
+    assert len(regions) > 20 and not wrong
+
+
+def test_rss_is_explained(waiting):
+    report = waiting.report()
+    resident = sum(row['resident_bytes'] for row in report['resident'])
+    # the kernel counts neither vdso nor vvar
+    assert 0 <= resident - report['process_memory']['rss_bytes'] <= 8 * 4096
+    assert 'Where the RSS is' in waiting.memheap('analyze').stdout
+
+
+def test_busy_threads(newest):
+    """What does not change is found in full while 8 threads make and free objects."""
+    core = harness.make_core(newest, 'busy', how='running')
+    try:
+        for mode in MODES * 3:
+            output = harness.memheap('objects', core.path, '--mode', mode, '--format', 'jsonl')
+            rows = {}
+            for line in output.stdout.splitlines():
+                row = json.loads(line)
+                rows[int(row['address'], 16)] = (row['type'], row['shallow_bytes'])
+            wrong = [(kind, rows.get(address)) for address, kind, size, *_ in core.truth()
+                     if rows.get(address) != (kind, size)]
+            assert not wrong, (mode, len(wrong), wrong[:10])
+            assert state(core.pid) in 'RS' and tracer(core.pid) == '0'
+        threads = core.report('info')['threads']
+        assert len(threads) == 9 and len({row['thread_id'] for row in threads}) == 9
+    finally:
+        core.close()
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_a_stopped_process_stays_stopped(mode, newest):
+    core = harness.make_core(newest, 'chunks', how='stopped')
+    try:
+        assert core.report('info', '--mode', mode)['snapshot']['state'] == 'stopped by a signal'
+        assert state(core.pid) == 'T'
+        os.kill(core.pid, signal.SIGCONT)
+        deadline = time.monotonic() + 10
+        while state(core.pid) == 'T':
+            assert time.monotonic() < deadline
+    finally:
+        core.close()
+
+
+def test_no_such_process():
+    with open('/proc/sys/kernel/pid_max') as file:
+        pid = int(file.read())      # one more than the last
+    assert 'there is no process %d' % pid in refused(1, 'analyze', str(pid))
+
+
+def test_digits_are_a_process_and_a_path_is_a_file(tmp_path):
+    (tmp_path / '999999999').write_bytes(b'no core')
+    assert 'a file of that name is ./999999999' in \
+        refused(1, 'analyze', '999999999', cwd=tmp_path)
+    assert './999999999: it is not an ELF core file' in \
+        refused(1, 'analyze', './999999999', cwd=tmp_path)
+
+
+def test_options_of_processes_are_refused_for_files(newest_core):
+    for option in (['--mode', 'stop'], ['--max-pause', '5']):
+        assert 'go with a process' in refused(2, 'analyze', newest_core.path, *option)
+    assert 'milliseconds' in refused(2, 'analyze', '1', '--max-pause', '0')
+
+
+def test_thread_id():
+    code = ('import threading, time; t = threading.Thread(target=time.sleep, args=(1000,)); '
+            't.start(); print(t.native_id, flush=True)')
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    try:
+        tid = process.stdout.readline().strip()
+        assert '%s is a thread of process %d' % (tid, process.pid) in refused(2, 'info', tid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_zombie(sleeper):
+    sleeper.kill()
+    while state(sleeper.pid) != 'Z':
+        time.sleep(0.01)
+    message = refused(1, 'analyze', str(sleeper.pid))
+    assert 'zombie' in message and 'its parent, process %d' % os.getpid() in message
+
+
+def test_not_python(sleeper):
+    message = refused(3, 'analyze', str(sleeper.pid))
+    assert 'memheap info %d shows what is known' % sleeper.pid in message
+    assert harness.memheap('info', str(sleeper.pid)).code == 0
+
+
+def test_the_kernel():
+    message = refused(3, 'analyze', '2') if os.geteuid() == 0 else None
+    if message is None or 'kernel' not in message:
+        pytest.skip('process 2 is no thread of the kernel here')
+
+
+def test_already_traced(sleeper):
+    libc = ctypes.CDLL(None, use_errno=True)
+    seize, detach = 0x4206, 17
+    assert libc.ptrace(seize, sleeper.pid, None, None) == 0
+    try:
+        message = refused(4, 'analyze', str(sleeper.pid))
+        assert 'is traced by process %d (' % os.getpid() in message
+    finally:
+        libc.ptrace(0x4207, sleeper.pid, None, None)    # PTRACE_INTERRUPT: to detach from it
+        os.waitpid(sleeper.pid, 0)
+        libc.ptrace(detach, sleeper.pid, None, None)
+
+
+def test_another_user(sleeper):
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    message = refused(4, 'analyze', str(sleeper.pid), user=65534, group=65534, extra_groups=[])
+    assert 'belongs to another user' in message and 'CAP_SYS_PTRACE' in message
+    assert 'docker run --cap-add=SYS_PTRACE' in message and 'shareProcessNamespace' in message
+
+
+def test_same_user_without_capabilities(newest):
+    """An unprivileged user looks at a process of its own."""
+    if os.geteuid() != 0:
+        pytest.skip('the other tests are as an unprivileged user already')
+    if os.path.exists('/proc/sys/kernel/yama/ptrace_scope') and \
+            open('/proc/sys/kernel/yama/ptrace_scope').read().strip() != '0':
+        pytest.skip('kernel.yama.ptrace_scope forbids it')
+    nobody = dict(user=65534, group=65534, extra_groups=[])
+    process = subprocess.Popen(['/usr/bin/python3', '-c', 'import time; time.sleep(1000)'], **nobody)
+    try:
+        time.sleep(0.5)
+        program = os.path.realpath(harness.MEMHEAP)
+        if subprocess.run([program, '--version'], capture_output=True, **nobody).returncode:
+            pytest.skip('another user cannot run ' + program)
+        for mode in MODES:
+            harness.memheap('analyze', str(process.pid), '--mode', mode, **nobody)
+            assert tracer(process.pid) == '0'
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_deleted_interpreter_is_read_all_the_same(tmp_path):
+    """Its file is reached through map_files."""
+    copy = tmp_path / 'python'
+    real = os.path.realpath('/usr/bin/python3')
+    subprocess.run(['cp', real, copy], check=True)
+    process = subprocess.Popen([copy, '-c', 'import time; time.sleep(1000)'])
+    try:
+        time.sleep(0.5)
+        copy.unlink()
+        result = harness.memheap('info', str(process.pid), '--format', 'json', check=False)
+        modules = {row['path']: row for row in json.loads(result.stdout)['modules']}
+        row = modules['%s (deleted)' % copy]
+        if os.geteuid() != 0:
+            pytest.skip('map_files is for CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE only')
+        assert row['status'] == 'found' and '/map_files/' in row['file']
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_pause_that_is_too_long_is_given_up():
+    """20 ms do not suffice for 400 MiB in one thread; the process goes on."""
+    process = subprocess.Popen(
+        ['/usr/bin/python3', '-c', 'x = bytearray(b"x" * (400 << 20)); print(flush=True); '
+         'import time; time.sleep(1000)'], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        while state(process.pid) != 'S':
+            time.sleep(0.01)
+        message = refused(1, 'analyze', str(process.pid), '--mode', 'stop', '--max-pause', '20',
+                          '--threads', '1')
+        assert 'longer than the pause of 20 ms' in message and '--max-pause' in message
+        assert state(process.pid) == 'S' and tracer(process.pid) == '0'
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_threads_come_and_go(newest):
+    """Each snapshot has all threads of one moment, however many are made and end."""
+    code = ('import threading, time\n'
+            'def short(): time.sleep(0.0005)\n'
+            'print(flush=True)\n'
+            'while True:\n'
+            '    ts = [threading.Thread(target=short) for _ in range(20)]\n'
+            '    [t.start() for t in ts]; [t.join() for t in ts]\n')
+    process = newest.run('-c', code, stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        counts = collections.Counter()
+        for _ in range(30):
+            report = json.loads(harness.memheap('info', str(process.pid), '--mode', 'stop',
+                                                '--format', 'json').stdout)
+            counts[len(report['threads'])] += 1
+            assert report['threads'][0]['thread_id'] == process.pid
+        assert state(process.pid) in 'RS' and len(counts) > 1
+    finally:
+        process.kill()
+        process.communicate()
