@@ -54,7 +54,8 @@ static void notice_objects(struct memheap_snapshot *s)
 		notice_add(
 			&s->notices, NOTICE_NAMES_RECOVERED,
 			"the names of %zu static types are not in the core: they were taken from "
-			"their order in the interpreter, and from the modules that have them",
+			"their order in the interpreter, from what is known of their make, and "
+			"from the modules that have them",
 			s->objects.names_recovered);
 	if (!s->blocks.malloc.found)
 		notice_add(

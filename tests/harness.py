@@ -31,15 +31,17 @@ BUILD_ID_NOTE = b'\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0'
 
 
 class Interpreter:
-    """A way to run a CPython: a command, its environment, and options for memheap."""
+    """A way to run a CPython: a command, its environment, and options for memheap; and whether the
+    files of its cores can be found."""
 
-    def __init__(self, name, command, version, environment=None, options=(), root=None):
+    def __init__(self, name, command, version, environment=None, options=(), root=None, files=True):
         self.name = name
         self.command = list(command)
         self.version = version
         self.environment = dict(environment or {})
         self.options = list(options)    # for memheap, to find its files
         self.root = root                # of a chroot
+        self.files = files
 
     def __repr__(self):
         return self.name
@@ -122,7 +124,8 @@ def hide_debug_files(name, program):
 
 
 def flavours(path):
-    """The interpreter at path as it is, with debug hooks, and without symbols; a debug build as it is."""
+    """The interpreter at path as it is, with debug hooks, without symbols, and then without its files;
+    a debug build as it is."""
     about = ask([path])
     if not about:
         return
@@ -145,11 +148,14 @@ def flavours(path):
         library = None
     if library and os.path.exists(os.path.join(directory, library)):
         stripped = strip_library(name, os.path.join(directory, library))
-        yield Interpreter(name + '-stripped', [path], tuple(version),
-                          {'LD_LIBRARY_PATH': stripped})
+        environment = {'LD_LIBRARY_PATH': stripped}
     elif not library:
-        copy = hide_debug_files(name, os.path.realpath(path))
-        yield Interpreter(name + '-stripped', [copy], tuple(version), {'PYTHONHOME': prefix})
+        path = hide_debug_files(name, os.path.realpath(path))
+        environment = {'PYTHONHOME': prefix}
+    else:
+        return
+    yield Interpreter(name + '-stripped', [path], tuple(version), environment)
+    yield Interpreter(name + '-nofile', [path], tuple(version), environment, files=False)
 
 
 def roots():
@@ -285,12 +291,12 @@ class Core:
         """Those of the rows of objects that the twin has not, with what it has."""
         for begin in range(0, len(rows), 100):
             batch = rows[begin:begin + 100]
-            expected = [(row['type'], row['shallow_bytes']) for row in batch]
-            if self.ask(*(int(row['address'], 16) for row in batch)) == expected:
+            answers = self.ask(*(int(row['address'], 16) for row in batch))
+            if all(map(agrees, batch, answers)) and len(answers) == len(batch):
                 continue
-            for row, right in zip(batch, expected):
+            for row in batch:
                 answer, = self.ask(int(row['address'], 16))
-                if answer != right:
+                if not agrees(row, answer):
                     yield row, answer
 
     def close(self):
@@ -303,6 +309,16 @@ class Core:
             self.process.wait()
         if not os.environ.get('MEMHEAP_TEST_KEEP'):
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def is_unnamed(row):
+    """Whether the type of an object is shown by its address."""
+    return row['type'].startswith('<type at 0x')
+
+
+def agrees(row, answer):
+    """Whether the object of a row is what the process says: (type, size)."""
+    return answer[1:] == (row['shallow_bytes'],) and (answer[0] == row['type'] or is_unnamed(row))
 
 
 def core_notes(core):
@@ -387,6 +403,8 @@ def make_core(interpreter, program, *arguments, how=None):
             await_rest(core.pid)
     else:
         find_core(directory)
+        if not interpreter.files:
+            hide_files(core.path)
     return core
 
 

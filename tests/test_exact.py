@@ -6,10 +6,14 @@ import xml.etree.ElementTree
 
 import pytest
 
+import harness
+
 PROGRAMS = ['zoo', 'library', 'threads', 'chunks', 'interpreters', 'arrays', 'web django', 'web flask',
             'fragmented 10', 'fragmented 50', 'fragmented 90']
 # Stripped interpreters differ in how the runtime and the allocators are found, not in the objects.
 PROGRAMS_STRIPPED = ['zoo', 'threads', 'chunks']
+# Without files, types have to be named otherwise.
+PROGRAMS_NOFILE = ['zoo', 'library', 'interpreters']
 # Debug hooks move all that is in blocks, whatever it is.
 PROGRAMS_DEBUG = ['zoo', 'threads', 'interpreters']
 # mimalloc in place of pymalloc: the same objects in other blocks.
@@ -20,6 +24,8 @@ PROGRAMS_MIMALLOC = ['zoo', 'threads', 'chunks', 'interpreters']
 def core(request, cores, interpreter):
     if 'stripped' in interpreter.name and request.param not in PROGRAMS_STRIPPED:
         pytest.skip('stripped interpreters: ' + ', '.join(PROGRAMS_STRIPPED))
+    if not interpreter.files and request.param not in PROGRAMS_NOFILE:
+        pytest.skip('without files: ' + ', '.join(PROGRAMS_NOFILE))
     if 'debug' in interpreter.name and request.param not in PROGRAMS_DEBUG:
         pytest.skip('debug hooks: ' + ', '.join(PROGRAMS_DEBUG))
     if 'mimalloc' in interpreter.name and request.param not in PROGRAMS_MIMALLOC:
@@ -39,12 +45,15 @@ def most_common(counter):
 def test_every_reachable_object_is_found(core):
     objects = core.objects()
     missing, wrong_type, wrong_size, wrong_tracking = (collections.Counter() for _ in range(4))
+    unnamed = collections.defaultdict(set)
     for address, kind, size, tracked, _ in core.truth():
         row = objects.get(address)
         if row is None:
             missing[kind] += 1
             continue
-        if row['type'] != kind:
+        if harness.is_unnamed(row):
+            unnamed[row['type']].add(kind)
+        elif row['type'] != kind:
             wrong_type['%s as %s' % (kind, row['type'])] += 1
         if row['shallow_bytes'] != size:
             wrong_size['%s: %d not %d' % (kind, row['shallow_bytes'], size)] += 1
@@ -52,6 +61,9 @@ def test_every_reachable_object_is_found(core):
             wrong_tracking[kind] += 1
     assert not missing, most_common(missing)
     assert not wrong_type, most_common(wrong_type)
+    assert core.interpreter.files or len(unnamed) < 16      # those that nothing tells apart
+    assert not core.interpreter.files or not unnamed
+    assert all(len(kinds) == 1 for kinds in unnamed.values()), unnamed
     assert not wrong_size, most_common(wrong_size)
     assert not wrong_tracking, most_common(wrong_tracking)
 
@@ -63,6 +75,15 @@ def test_every_reported_object_is_one(core):
     wrong = ['%s: %s of %d, not %s' % (row['address'], row['type'], row['shallow_bytes'], answer)
              for row, answer in core.disagreements(rest)]
     assert not wrong, '%d: %s' % (len(wrong), '; '.join(wrong[:20]))
+
+
+def test_nearly_all_bytes_are_named(core):
+    report = core.report()
+    unnamed = sum(row['occupied_bytes'] for row in report['types'] if harness.is_unnamed(row))
+    assert unnamed <= 0.01 * sum(row['occupied_bytes'] for row in report['types'])
+    gaps = {row['gap']: row for row in report['gaps']}
+    if unnamed or 'type_unreadable' in gaps:
+        assert gaps['type_unreadable']['bytes'] == unnamed and not core.interpreter.files
 
 
 def size_classes(text):
@@ -130,7 +151,7 @@ def test_pymalloc_totals_equal_debugmallocstats(core):
     arenas = re.search(r'(\d+) arenas \* (\d+) bytes/arena', text)
     assert pymalloc['arena_bytes'] == int(arenas.group(2))
     if pymalloc['arenas_allocated_total'] is None:
-        assert 'stripped' in core.interpreter.name      # no symbol tells, up to 3.11
+        assert core.interpreter.name.endswith(('stripped', 'nofile'))   # no symbol tells, up to 3.11
     else:
         assert pymalloc['arenas_allocated_total'] == number(text, '# arenas allocated total')
         assert pymalloc['arenas_highwater'] == number(text, '# arenas highwater mark')

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
+#include "array_items.h"
 #include "counting.h"
 #include "judging.h"
 #include "leftovers.h"
@@ -15,11 +16,13 @@ static void count_types(struct objects *objects)
 {
 	for (size_t i = 0; i < objects->types.list.count; i++) {
 		const struct type *type = &objects->types.list.items[i];
+		const struct type_totals *totals = &objects->by_type[i];
 
-		objects->count += objects->by_type[i].objects;
-		objects->tracked += objects->by_type[i].tracked;
+		objects->count += totals->objects;
+		objects->tracked += totals->tracked;
 		if (!type->named)
-			gap_add(&objects->gaps, GAP_TYPE_UNREADABLE, type->at, 0);
+			gap_add(&objects->gaps, GAP_TYPE_UNREADABLE, type->at,
+				totals->block_bytes + totals->buffer_bytes);
 	}
 	objects->untracked = objects->count - objects->tracked;
 }
@@ -43,8 +46,9 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	error = types_build(&objects->types, python, modules, map);
 	if (error)
 		return error;
-	objects->names_recovered = static_names_recover(&objects->types, python);
+	objects->names_recovered = static_names_recover(&objects->types, python, modules);
 	types_choose_decoders(&objects->types, &python->memory);
+	array_items_find(&objects->types, map, python);
 	objects->str_type = find_str(&objects->types);
 	objects->by_type = calloc(objects->types.list.count, sizeof(*objects->by_type));
 	if (!objects->by_type || !statics_find(map, &judge, modules))

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "static_names.h"
 
-#include "dict_keys.h"
+#include "../base/cleanup.h"
+
+#include "fingerprints.h"
 #include "values.h"
 
 #define TYPES_MIN      100 /* in the table, or it is none */
 #define COUNT_MAX      (1 << 20)
 #define NAME_MAX_BYTES 256
-#define ENTRIES_MAX    (1U << 20)
+#define ROUNDS_MAX     16
 
 /* Gives a static type a name; false when it has one. */
 static bool set_name(struct type *type, const char *name)
@@ -73,31 +75,12 @@ static size_t name_by_order(struct type_table *table, const struct python *pytho
 	return named;
 }
 
-/* Called for each key and value of a dict; both are addresses of objects. */
-typedef void entry_fn(void *closure, vaddr key, vaddr value);
-
-static void each_entry(const struct memory *memory, vaddr dict, entry_fn *fn, void *closure)
-{
-	struct dict_keys keys;
-	uint64_t at;
-
-	if (!memory_field(memory, dict, FIELD_DICT_KEYS, &at) ||
-	    !dict_keys_read(memory, at, &keys) || keys.split)
-		return;
-	for (uint64_t i = 0; i < MIN(keys.used, (uint64_t)ENTRIES_MAX); i++) {
-		vaddr key, value;
-
-		if (dict_keys_entry(memory, &keys, i, &key, &value) && key && value)
-			fn(closure, key, value);
-	}
-}
-
 /* Naming by what modules call a type. */
 struct naming {
 	struct type_table *table;
 	const struct python *python;
-	vaddr builtins;
-	const char *module; /* at work; NULL: builtins, whose types are bare */
+	struct fingerprints *prints; /* the name must fit one of them; NULL: it need not */
+	const char *module;          /* at work */
 	size_t named;
 };
 
@@ -106,14 +89,19 @@ static void name_type(void *closure, vaddr key, vaddr value)
 	struct naming *naming = closure;
 	uint32_t index = type_find(naming->table, value);
 	struct strings *strings = &naming->table->strings;
-	const char *name;
+	const char *name, *known_as;
 
 	if (index == TYPE_NONE || naming->table->list.items[index].named)
 		return;
 	name = str_value(&naming->python->memory, key, NAME_MAX_BYTES, strings);
-	if (name && naming->module)
-		name = strings_format(strings, "%s.%s", naming->module, name);
-	naming->named += set_name(&naming->table->list.items[index], name);
+	known_as = name ? strings_format(strings, "%s.%s", naming->module, name) : NULL;
+	if (!known_as)
+		return;
+	if (naming->prints)
+		naming->named += fingerprints_name_known(naming->prints, index, known_as);
+	else
+		naming->named += set_name(&naming->table->list.items[index],
+					  strcmp(naming->module, "builtins") ? known_as : name);
 }
 
 /* `value` is a module of sys.modules. */
@@ -126,22 +114,62 @@ static void name_module(void *closure, vaddr key, vaddr value)
 	/* md_dict, the first member: Include/internal/pycore_moduleobject.h */
 	if (!image_u64(memory->image, value + layout_offset(memory->layout, SIZE_OBJECT), &dict))
 		return;
-	naming->module = dict == naming->builtins
-				 ? NULL
-				 : str_value(memory, key, NAME_MAX_BYTES, &naming->table->strings);
-	if (naming->module || dict == naming->builtins)
-		each_entry(memory, dict, name_type, naming);
+	naming->module = str_value(memory, key, NAME_MAX_BYTES, &naming->table->strings);
+	if (naming->module)
+		dict_each(memory, dict, name_type, naming);
 }
 
-size_t static_names_recover(struct type_table *table, const struct python *python)
+static size_t name_by_modules(struct type_table *table, const struct python *python,
+			      struct fingerprints *prints)
 {
 	const struct interpreter *interp = &python->interpreters.items[0];
-	struct naming naming = { table, python, interp->builtins, NULL, 0 };
+	struct naming naming = { table, python, prints, "builtins", 0 };
 
-	naming.named = name_by_order(table, python);
 	if (interp->builtins)
-		each_entry(&python->memory, interp->builtins, name_type, &naming);
+		dict_each(&python->memory, interp->builtins, name_type, &naming);
 	if (interp->modules)
-		each_entry(&python->memory, interp->modules, name_module, &naming);
+		dict_each(&python->memory, interp->modules, name_module, &naming);
 	return naming.named;
+}
+
+/* Each name that is found makes others certain: those of types that derive from it, and those of
+ * the last type of a kind. */
+static size_t name_by_fingerprints(struct type_table *table, const struct python *python,
+				   const struct modules *modules)
+{
+	_cleanup_(fingerprints_deinit) struct fingerprints prints = { 0 };
+	size_t named = 0, before;
+
+	if (!python->layout.fingerprint_count ||
+	    !fingerprints_init(&prints, table, python, modules))
+		return 0;
+	for (int i = 0; i < ROUNDS_MAX; i++) {
+		before = named;
+		named += fingerprints_name(&prints);
+		named += name_by_modules(table, python, &prints);
+		if (named == before)
+			break;
+	}
+	return named;
+}
+
+static bool all_named(const struct type_table *table)
+{
+	for (size_t i = 0; i < table->list.count; i++) {
+		if (!table->list.items[i].named)
+			return false;
+	}
+	return true;
+}
+
+size_t static_names_recover(struct type_table *table, const struct python *python,
+			    const struct modules *modules)
+{
+	size_t named;
+
+	if (all_named(table))
+		return 0;
+	named = name_by_order(table, python);
+	named += name_by_fingerprints(table, python, modules);
+	return named + name_by_modules(table, python, NULL);
 }

@@ -8,6 +8,15 @@
 
 #define TYPE_NONE TAG_TYPE_MAX
 
+#define ARRAY_KINDS_MAX 14
+
+/* The sizes of the items of array.array, by the addresses of their descriptions. */
+struct item_sizes {
+	vaddr description[ARRAY_KINDS_MAX];
+	uint8_t bytes[ARRAY_KINDS_MAX]; /* 0: unknown */
+	size_t count;
+};
+
 struct type {
 	vaddr at;
 	const char *name; /* "collections.OrderedDict"; built-ins bare: "dict" */
@@ -21,13 +30,15 @@ struct type {
 	bool opaque;                   /* instances hold words that no decoder knows */
 	vaddr sizeof_method;           /* __sizeof__ in its own dict; 0: none */
 	bool python_sizeof; /* __sizeof__ is overridden by Python code, which is not run */
-	bool named;         /* false: the name could not be read and is an address */
+	const struct item_sizes *item_sizes; /* of arrays whose own can't be read; NULL: none is */
+	bool named; /* false: the name could not be read and is an address */
 };
 
 struct type_table {
 	VECTOR(struct type) list;
 	struct id_map by_address; /* address → index in list */
 	struct strings strings;
+	struct item_sizes item_sizes;
 };
 
 /*

@@ -8,6 +8,8 @@
 
 #define LONG_DIGIT_BITS 30
 #define DICT_LOOKUP_MAX 1000000
+#define FNV_START       0xcbf29ce484222325
+#define FNV_FACTOR      0x100000001b3
 
 /* Where the characters of a str are. */
 struct characters {
@@ -107,6 +109,20 @@ bool str_equals(const struct memory *memory, vaddr at, const char *text)
 	return bytes && !memcmp(bytes, text, characters.count);
 }
 
+uint64_t str_hash(const struct memory *memory, vaddr at)
+{
+	struct characters characters;
+	const uint8_t *bytes;
+	uint64_t hash = FNV_START;
+
+	if (!find_characters(memory, at, &characters) || !characters.ascii)
+		return 0;
+	bytes = image_at(memory->image, characters.at, characters.count);
+	for (uint64_t i = 0; bytes && i < characters.count; i++)
+		hash = (hash ^ bytes[i]) * FNV_FACTOR;
+	return bytes ? hash : 0;
+}
+
 bool long_value(const struct memory *memory, vaddr at, int64_t *ret)
 {
 	const struct layout *layout = memory->layout;
@@ -135,6 +151,22 @@ bool long_value(const struct memory *memory, vaddr at, int64_t *ret)
 		value |= (int64_t)load_u32(bytes + digits + 4) << LONG_DIGIT_BITS;
 	*ret = negative ? -value : value;
 	return true;
+}
+
+void dict_each(const struct memory *memory, vaddr at, dict_entry_fn *fn, void *closure)
+{
+	struct dict_keys keys;
+	uint64_t table;
+
+	if (!memory_field(memory, at, FIELD_DICT_KEYS, &table) ||
+	    !dict_keys_read(memory, table, &keys) || keys.split)
+		return;
+	for (uint64_t i = 0; i < MIN(keys.used, (uint64_t)DICT_LOOKUP_MAX); i++) {
+		vaddr key, value;
+
+		if (dict_keys_entry(memory, &keys, i, &key, &value) && key && value)
+			fn(closure, key, value);
+	}
 }
 
 /* Where a split dict keeps its values. */

@@ -91,16 +91,6 @@ void version_layout(const struct version_table *table, struct layout *ret)
 	apply_table(ret, table);
 }
 
-/* Whether `module` is the extension module called `name`: "array.cpython-312-…so". */
-static bool is_extension(const struct module *module, const char *name)
-{
-	const char *slash = strrchr(module->path, '/');
-	const char *file = slash ? slash + 1 : module->path;
-	size_t length = strlen(name);
-
-	return !strncmp(file, name, length) && file[length] == '.';
-}
-
 /* Reads what DWARF there is: the interpreter's, and that of the extension modules we read. */
 static unsigned read_dwarf(struct layout *layout, const struct layout_target *target,
 			   struct field fields[FIELD_COUNT])
@@ -120,7 +110,7 @@ static unsigned read_dwarf(struct layout *layout, const struct layout_target *ta
 		for (size_t j = 0; j < target->modules->list.count; j++) {
 			const struct module *module = &target->modules->list.items[j];
 
-			if (is_extension(module, name))
+			if (module_is_extension(module, name))
 				found += dwarf_read(module, name, fields);
 		}
 	}

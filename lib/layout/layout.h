@@ -39,6 +39,16 @@ enum constant_id {
 
 #define CONSTANT_ABSENT UINT64_MAX
 
+/* What CPython's source decides of one of its static types; made by fixtures/fingerprints.py. */
+struct fingerprint {
+	const char *name;            /* "dict", "collections.deque" */
+	const char *extension;       /* module that it may be from; "": the interpreter itself */
+	const char *metatype, *base; /* their names; "": no base */
+	uint32_t basic_size, item_size;
+	uint64_t keys;        /* of its dict: the sum of the FNV-1a of each */
+	const char *known_as; /* what modules call it: "types.FunctionType|types.LambdaType" */
+};
+
 struct layout {
 	uint32_t version;  /* PY_VERSION_HEX of the target; shown, never compared */
 	const char *table; /* the generated table in use: "3.12.1"; NULL: none */
@@ -51,6 +61,8 @@ struct layout {
 	 */
 	const char *const *static_types;
 	size_t static_type_count;
+	const struct fingerprint *fingerprints; /* of static types; NULL: unknown */
+	size_t fingerprint_count;
 };
 
 /* What a field is called in CPython: "PyListObject.ob_item". */

@@ -61,10 +61,47 @@ static const char *const types_3_13[] = {
 #undef STATIC_TYPE
 };
 
+#define FINGERPRINT(name, extension, metatype, base, basic_size, item_size, keys, known_as) \
+	{ name, extension, metatype, base, basic_size, item_size, keys, known_as },
+static const struct fingerprint prints_3_8[] = {
+#include "versions/prints_3_8.def"
+};
+static const struct fingerprint prints_3_9[] = {
+#include "versions/prints_3_9.def"
+};
+static const struct fingerprint prints_3_10[] = {
+#include "versions/prints_3_10.def"
+};
+static const struct fingerprint prints_3_11[] = {
+#include "versions/prints_3_11.def"
+};
+static const struct fingerprint prints_3_12[] = {
+#include "versions/prints_3_12.def"
+};
+#undef FINGERPRINT
+
+static const struct {
+	uint32_t version;
+	const struct fingerprint *list;
+	size_t count;
+} fingerprints[] = {
+	{ V(3, 8), prints_3_8, ARRAY_SIZE(prints_3_8) },
+	{ V(3, 9), prints_3_9, ARRAY_SIZE(prints_3_9) },
+	{ V(3, 10), prints_3_10, ARRAY_SIZE(prints_3_10) },
+	{ V(3, 11), prints_3_11, ARRAY_SIZE(prints_3_11) },
+	{ V(3, 12), prints_3_12, ARRAY_SIZE(prints_3_12) },
+};
+
 void version_static_types(struct layout *layout)
 {
-	if (MINOR(layout->version) != V(3, 13))
-		return;
-	layout->static_types = types_3_13;
-	layout->static_type_count = ARRAY_SIZE(types_3_13);
+	if (MINOR(layout->version) == V(3, 13)) {
+		layout->static_types = types_3_13;
+		layout->static_type_count = ARRAY_SIZE(types_3_13);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fingerprints); i++) {
+		if (MINOR(layout->version) != fingerprints[i].version)
+			continue;
+		layout->fingerprints = fingerprints[i].list;
+		layout->fingerprint_count = fingerprints[i].count;
+	}
 }

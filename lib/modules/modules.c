@@ -429,6 +429,15 @@ const struct module *modules_find(const struct modules *modules, vaddr at)
 	return NULL;
 }
 
+bool module_is_extension(const struct module *module, const char *name)
+{
+	const char *slash = strrchr(module->path, '/');
+	const char *file = slash ? slash + 1 : module->path;
+	size_t length = strlen(name);
+
+	return !strncmp(file, name, length) && file[length] == '.';
+}
+
 uint64_t module_writable_size(const struct module *module, const struct segment *segment)
 {
 	if (!segment->bytes || !(segment->permissions & PF_W) || segment->start < module->start ||

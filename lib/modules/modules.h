@@ -60,6 +60,9 @@ void modules_deinit(struct modules *modules);
 /* The module that has `at` between its start and end, or NULL. */
 const struct module *modules_find(const struct modules *modules, vaddr at);
 
+/* Whether `module` is the extension module called `name`: "array.cpython-312-…so". */
+bool module_is_extension(const struct module *module, const char *name);
+
 /* How many bytes of `segment`, from its start, are writable data of `module`. Its .bss may share a
  * mapping with memory behind the module. */
 uint64_t module_writable_size(const struct module *module, const struct segment *segment);

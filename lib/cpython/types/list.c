@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* list, bytearray, array.array: a header and one block of items. */
+#include "../types.h"
 #include "decoders.h"
+
+#define ITEM_BYTES_MAX 64
 
 /* Objects/listobject.c, list___sizeof___impl() */
 static bool list_measure(struct measure *measure, const struct object *object)
@@ -33,6 +36,23 @@ static bool bytearray_measure(struct measure *measure, const struct object *obje
 	return true;
 }
 
+/* The size of an array's items, from its description, or else from what other arrays tell. */
+static bool read_item_size(const struct measure *measure, const struct object *object,
+			   uint64_t *ret)
+{
+	vaddr description = object_field(measure, object, FIELD_ARRAY_DESCRIPTION);
+	const struct item_sizes *sizes = object->type->item_sizes;
+
+	if (memory_field(measure->memory, description, FIELD_ARRAY_ITEM_SIZE, ret))
+		return *ret <= ITEM_BYTES_MAX;
+	for (size_t i = 0; sizes && i < sizes->count; i++) {
+		*ret = sizes->bytes[i];
+		if (sizes->description[i] == description)
+			return *ret;
+	}
+	return false;
+}
+
 /* Modules/arraymodule.c, array_array___sizeof___impl() */
 static bool array_measure(struct measure *measure, const struct object *object)
 {
@@ -43,9 +63,7 @@ static bool array_measure(struct measure *measure, const struct object *object)
 	allocated = object_field(measure, object, FIELD_ARRAY_ALLOCATED);
 	if (allocated >> 48)
 		return false;
-	if (memory_field(measure->memory, object_field(measure, object, FIELD_ARRAY_DESCRIPTION),
-			 FIELD_ARRAY_ITEM_SIZE, &item_size) &&
-	    item_size <= 64)
+	if (read_item_size(measure, object, &item_size))
 		measure->size += allocated * item_size;
 	else
 		measure->unreadable = true;
