@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime_blocks.h"
 
+#include "allocators/arena_map_search.h"
 #include "decoder.h"
 #include "types.h"
 
@@ -42,12 +43,15 @@ static void mark_arena_map(struct block_map *map, const struct python *python)
 	const struct field *root = &python->layout.fields[FIELD_INTERP_OBMALLOC];
 	uint64_t size = layout_offset(&python->layout, SIZE_ARENA_MAP_TOP);
 	struct elf_symbol symbol;
+	vaddr root_at;
 
 	if (!layout_has(&python->layout, SIZE_ARENA_MAP_TOP))
 		return;
 	if (!layout_has(&python->layout, FIELD_OBMALLOC_MAP_ROOT)) {
-		if (python_symbol(python, "arena_map_root", &symbol))
-			mark_node_children(map, memory, symbol.address, size, false);
+		root_at = python_symbol(python, "arena_map_root", &symbol)
+				  ? symbol.address
+				  : arena_map_search(python, &map->pymalloc);
+		mark_node_children(map, memory, root_at, root_at ? size : 0, false);
 		return;
 	}
 	for (size_t i = 0; i < python->interpreters.count; i++) {
