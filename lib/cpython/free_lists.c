@@ -282,12 +282,12 @@ static void search_blocks(const struct marking *marking)
 }
 
 /* The length of a chain of dead floats from `at`: refcount 0, ob_type the next one; 0 when it is
- * none. */
+ * none. A last one whose value is 0.0 can't be told from zeroed memory: it is none. */
 static uint64_t float_chain(const struct marking *marking, vaddr at)
 {
 	const struct memory *memory = &marking->python->memory;
 	uint64_t size = layout_offset(memory->layout, SIZE_FLOAT);
-	uint64_t length = 0, refcount;
+	uint64_t length = 0, refcount, value = 0;
 
 	while (at && length < CHAIN_MAX) {
 		struct block block;
@@ -296,11 +296,13 @@ static uint64_t float_chain(const struct marking *marking, vaddr at)
 		    block.size < size || block.size >= size + 16 ||
 		    marking->map->tags[block.id] != BLOCK_USED ||
 		    !memory_field(memory, at, FIELD_OBJECT_REFCOUNT, &refcount) || refcount ||
+		    !image_u64(memory->image, at + layout_offset(memory->layout, SIZE_OBJECT),
+			       &value) ||
 		    !memory_field(memory, at, FIELD_OBJECT_TYPE, &at))
 			return 0;
 		length++;
 	}
-	return at ? 0 : length;
+	return at || !value ? 0 : length;
 }
 
 /* Whether a 32-bit `count` stands near offset `at` of the segment. */
