@@ -20,9 +20,12 @@ def pytest_configure(config):
 
 def pytest_report_header():
     found = harness.interpreters()
+    if not found:
+        raise pytest.UsageError('no CPython to test on (MEMHEAP_TEST_ONLY=%s)' %
+                                os.environ.get('MEMHEAP_TEST_ONLY', ''))
     return ['memheap: ' + harness.MEMHEAP,
             'cores are made by: ' + harness.how_to_dump(),
-            'interpreters: ' + (', '.join(map(str, found)) or 'none')]
+            'interpreters: ' + ', '.join(map(str, found))]
 
 
 def pytest_generate_tests(metafunc):

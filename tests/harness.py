@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -69,11 +68,14 @@ def ask(command, **more):
     """[version, implementation, libpython or None, its directory, prefix, free-threaded, debug]"""
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     environment.update(more)
+    said = ''
     try:
         output = subprocess.run(command + ['-c', ASK], capture_output=True, text=True, timeout=60,
                                 env=environment)
+        said = output.stderr
         return json.loads(output.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, subprocess.TimeoutExpired) as problem:
+        print('%s does not answer: %s %s' % (command[-1], problem, said[-500:]), file=sys.stderr)
         return None
 
 
@@ -87,14 +89,31 @@ def candidates():
     """Paths of interpreters on this machine."""
     found = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python3'))
     found += glob.glob('/usr/bin/python3.[0-9]*') + glob.glob('/usr/local/bin/python3.[0-9]*')
-    found += filter(None, os.environ.get('MEMHEAP_TEST_PYTHONS', '').split(':'))
-    return [path for path in sorted(found) if re.search(r'python3(\.\d+d?)?$', path)]
+    found = [path for path in found if re.search(r'python3(\.\d+d?)?$', path)]
+    return sorted(found) + asked_for()
 
 
-def strip_library(name, library):
-    """A directory with a stripped copy of a libpython."""
-    directory = os.path.join(SCRATCH, 'stripped', name)
+def asked_for():
+    """Those that MEMHEAP_TEST_PYTHONS names: not to be able to test on one is an error."""
+    paths = list(filter(None, os.environ.get('MEMHEAP_TEST_PYTHONS', '').split(':')))
+    for path in paths:
+        if not ask([path]):
+            sys.exit('MEMHEAP_TEST_PYTHONS: %s is no Python that runs' % path)
+    return paths
+
+
+def copy_directory(path):
+    """A directory for a changed copy of a file: another one when the file has changed."""
+    status = os.stat(path)
+    identity = '%s %d %d' % (os.path.realpath(path), status.st_size, status.st_mtime_ns)
+    directory = os.path.join(SCRATCH, 'copies', hashlib.sha256(identity.encode()).hexdigest()[:16])
     os.makedirs(directory, exist_ok=True)
+    return directory
+
+
+def strip_library(library):
+    """A directory with a stripped copy of a libpython."""
+    directory = copy_directory(library)
     copy = os.path.join(directory, os.path.basename(library))
     if not os.path.exists(copy):
         # other tests may be at it too
@@ -104,27 +123,29 @@ def strip_library(name, library):
     return directory
 
 
-def hide_debug_files(name, program):
+def with_another_build_id(content):
+    at = content.find(BUILD_ID_NOTE) + len(BUILD_ID_NOTE)
+    assert at > len(BUILD_ID_NOTE), 'no build id'
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1:]
+
+
+def hide_debug_files(program):
     """A copy of a program whose separate debug file can't be found: its build id is changed."""
-    directory = os.path.join(SCRATCH, 'stripped', name)
-    os.makedirs(directory, exist_ok=True)
-    copy = os.path.join(directory, os.path.basename(program))
+    copy = os.path.join(copy_directory(program), os.path.basename(program))
     if not os.path.exists(copy):
         with open(program, 'rb') as file:
-            content = bytearray(file.read())
-        at = content.find(BUILD_ID_NOTE)
-        assert at > 0, program + ' has no build id'
-        content[at + len(BUILD_ID_NOTE)] ^= 0xFF
+            content = file.read()
         new = '%s.%d' % (copy, os.getpid())
         with open(new, 'wb') as file:
-            file.write(content)
+            file.write(with_another_build_id(content))
         os.chmod(new, 0o755)
         os.rename(new, copy)
     return copy
 
 
 def flavours(path):
-    """The interpreter at path as it is, with debug hooks, without symbols, and then without its files;
+    """The interpreter at path: as it is, with debug hooks, with other allocators, without symbols,
+    and then without its files;
     a debug build as it is."""
     about = ask([path])
     if not about:
@@ -141,16 +162,17 @@ def flavours(path):
         return
     yield Interpreter(name, [path], tuple(version))
     yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': 'debug'})
+    yield Interpreter(name + '-malloc', [path], tuple(version), {'PYTHONMALLOC': 'malloc'})
     if ask([path], PYTHONMALLOC='mimalloc'):    # 3.13 and later
         yield Interpreter(name + '-mimalloc', [path], tuple(version), {'PYTHONMALLOC': 'mimalloc'})
     # Debian's program has all in itself, although its configuration speaks of a library
     if library and not links(path, library):
         library = None
     if library and os.path.exists(os.path.join(directory, library)):
-        stripped = strip_library(name, os.path.join(directory, library))
+        stripped = strip_library(os.path.join(directory, library))
         environment = {'LD_LIBRARY_PATH': stripped}
     elif not library:
-        path = hide_debug_files(name, os.path.realpath(path))
+        path = hide_debug_files(os.path.realpath(path))
         environment = {'PYTHONHOME': prefix}
     else:
         return
@@ -424,19 +446,17 @@ def abort_core(interpreter, code='import os; os.abort()', *arguments):
 
 
 class Result:
-    def __init__(self, process, seconds):
+    def __init__(self, process):
         self.stdout = process.stdout
         self.stderr = process.stderr
         self.code = process.returncode
-        self.seconds = seconds
 
 
 def memheap(*arguments, check=True, text=True, **more):
-    start = time.monotonic()
     process = subprocess.run([*os.environ.get('MEMHEAP_WRAPPER', '').split(), MEMHEAP, *arguments],
                              capture_output=True, text=text, errors='surrogateescape' if text
                              else None, **more)
-    result = Result(process, time.monotonic() - start)
+    result = Result(process)
     if check:
         assert result.code == 0, (arguments, result.code, result.stderr)
     return result

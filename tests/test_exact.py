@@ -14,8 +14,8 @@ PROGRAMS = ['zoo', 'library', 'threads', 'chunks', 'interpreters', 'arrays', 'we
 PROGRAMS_STRIPPED = ['zoo', 'threads', 'chunks']
 # Without files, types have to be named otherwise.
 PROGRAMS_NOFILE = ['zoo', 'library', 'interpreters']
-# Debug hooks move all that is in blocks, whatever it is.
-PROGRAMS_DEBUG = ['zoo', 'threads', 'interpreters']
+# Debug hooks and other allocators move all that is in blocks, whatever it is.
+PROGRAMS_ALLOCATOR = ['zoo', 'threads', 'interpreters']
 # mimalloc in place of pymalloc: the same objects in other blocks.
 PROGRAMS_MIMALLOC = ['zoo', 'threads', 'chunks', 'interpreters']
 
@@ -26,16 +26,20 @@ def core(request, cores, interpreter):
         pytest.skip('stripped interpreters: ' + ', '.join(PROGRAMS_STRIPPED))
     if not interpreter.files and request.param not in PROGRAMS_NOFILE:
         pytest.skip('without files: ' + ', '.join(PROGRAMS_NOFILE))
-    if 'debug' in interpreter.name and request.param not in PROGRAMS_DEBUG:
-        pytest.skip('debug hooks: ' + ', '.join(PROGRAMS_DEBUG))
     if 'mimalloc' in interpreter.name and request.param not in PROGRAMS_MIMALLOC:
         pytest.skip('mimalloc: ' + ', '.join(PROGRAMS_MIMALLOC))
+    if interpreter.name.endswith(('debugmalloc', '-malloc')) and \
+            request.param not in PROGRAMS_ALLOCATOR:
+        pytest.skip('other allocators: ' + ', '.join(PROGRAMS_ALLOCATOR))
     return cores.get(interpreter, *request.param.split())
 
 
 def skip_unless_pymalloc(core):
     if core.report()['resolution']['mimalloc_method']:
         pytest.skip('%s: allocates with mimalloc, not pymalloc' % core)
+    if core.interpreter.environment.get('PYTHONMALLOC') == 'malloc':
+        assert not core.report()['pymalloc']['arenas']
+        pytest.skip('%s: has no pools' % core)
 
 
 def most_common(counter):
@@ -107,6 +111,11 @@ def test_pools_and_blocks_equal_debugmallocstats(core):
     assert theirs and mine == theirs
 
 
+def test_all_interpreters_are_found(core):
+    expected = 3 if core.program == 'interpreters' else 1
+    assert core.report()['python']['interpreters'] == expected
+
+
 def skip_if_many(core):
     """Of several interpreters, the process knows its main one's lists."""
     count = core.report()['python']['interpreters']
@@ -174,10 +183,10 @@ def test_free_lists_equal_debugmallocstats(core):
     skip_if_many(core)
     text = core.text('mallocstats.txt')
     parked = {row['free_list']: row['objects'] for row in core.report()['free_lists']}
-    for name, pattern in FREE_LISTS.items():
-        found = re.findall(pattern, text)
-        if found:
-            assert parked.get(name, 0) == sum(map(int, found)), name
+    told = {name: sum(map(int, found)) for name, found in
+            ((name, re.findall(pattern, text)) for name, pattern in FREE_LISTS.items()) if found}
+    assert {'float', 'list', 'dict', 'tuple'} <= set(told)      # every version tells of these
+    assert {name: parked.get(name, 0) for name in told} == told
 
 
 def test_accounting_sums_to_the_image(core):
@@ -206,10 +215,14 @@ def test_accounting_agrees_with_types(core):
 
 
 def test_nearly_all_used_blocks_are_known(core):
+    if core.interpreter.environment.get('PYTHONMALLOC') == 'malloc':
+        pytest.skip("%s: nobody tells which of malloc's chunks are Python's" % core)
     report = core.report()
     unknown = sum(row['bytes'] for row in report['memory']
                   if row['path'].startswith(('unknown/pymalloc', 'unknown/mimalloc')))
     used = report['pymalloc']['used_bytes'] + (report['mimalloc']['used_bytes'] or 0)
+    # Blocks that only C code of a module knows: measured 0 to 0.3 % in these programs. Each type
+    # and buffer that is not decoded would come on top.
     assert unknown < 0.005 * used
 
 
@@ -222,7 +235,8 @@ def test_gc_state_equals_module_gc(core):
     assert gc['freeze_count'] == facts['freeze_count']
     counts = eval(re.search(r'gc_count (.*)', core.text('mallocstats.txt')).group(1))
     assert tuple(row['count'] for row in generations)[1:] == counts[1:]
-    # the tuple of counts and what printed it were made after it was read
+    # the tuple of counts and what printed it were made after it was read: a file, its buffer and
+    # its text layer, tuples and strings; 20 is more than those are
     assert abs(generations[0]['count'] - counts[0]) <= 20
     assert gc['enabled'] is False       # truth.write() says gc.disable()
 
@@ -253,7 +267,9 @@ def test_malloc_equals_malloc_info(core):
     # "rest" is bins and top together, each with its header of 8 bytes (top: 16)
     rest = malloc['free_bytes'] + 8 * malloc['free_chunks']
     rest += malloc['top_bytes'] + 16 * malloc['arenas']
-    # malloc_info() adds up sizes with their flags: PREV_INUSE is 1, NON_MAIN_ARENA 4
+    # malloc_info() adds up sizes with their flags: PREV_INUSE is 1, NON_MAIN_ARENA 4 on chunks of
+    # the other arenas
     chunks, flags = malloc['free_chunks'], sum(heap[0] for heap in heaps) - rest
-    assert chunks <= flags <= 5 * chunks and (flags - chunks) % 4 == 0
+    others = sum(heap[1] for heap in heaps[1:])
+    assert chunks <= flags <= chunks + 4 * others and (flags - chunks) % 4 == 0
     assert malloc['free_chunks'] + malloc['arenas'] == sum(heap[1] for heap in heaps)

@@ -12,10 +12,6 @@ import harness
 VERSIONS = os.path.join(os.path.dirname(harness.HERE), 'lib', 'layout', 'versions')
 
 
-def resolution(core, *options, check=True):
-    return core.memheap('info', '--format', 'json', *options, check=check)
-
-
 @pytest.fixture(scope='module')
 def found(interpreter):
     """A core, and how its layout was found."""

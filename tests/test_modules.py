@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Finding the target's files: at their paths, elsewhere, and never the wrong ones unasked."""
+import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -34,9 +37,8 @@ class Moved:
 
     def put_another(self):
         """At its path there is now a file with another build id."""
-        at = self.bytes.find(harness.BUILD_ID_NOTE) + len(harness.BUILD_ID_NOTE)
         with open(self.program, 'wb') as file:
-            file.write(self.bytes[:at] + bytes([self.bytes[at] ^ 1]) + self.bytes[at + 1:])
+            file.write(harness.with_another_build_id(self.bytes))
 
     def types(self, *options):
         return self.core.memheap('types', '--format', 'json', *options, check=False)
@@ -57,7 +59,7 @@ def without_notes(report):
 
 def unfound(moved, *options):
     """What is said of the program when it is not found: the answer comes without it."""
-    report = harness.json.loads(moved.core.memheap('info', '--format', 'json', *options).stdout)
+    report = json.loads(moved.core.memheap('info', '--format', 'json', *options).stdout)
     assert report['resolution']['method'] == 'structure of _PyRuntime'
     said = [row for row in report['diagnostics'] if moved.program in row['message']]
     assert '--exe' in said[0]['hint'] and '--sysroot' in said[0]['hint']
@@ -86,7 +88,7 @@ def test_it_is_found_elsewhere(moved, option):
              '--lib-path': os.path.dirname(moved.elsewhere)}[option]
     result = moved.types(option, place)
     assert result.code == 0, result.stderr
-    assert without_notes(harness.json.loads(result.stdout)) == without_notes(moved.expected)
+    assert without_notes(json.loads(result.stdout)) == without_notes(moved.expected)
 
 
 def test_links_below_the_sysroot_stay_below_it(moved, tmp_path):
@@ -102,8 +104,8 @@ def test_links_below_the_sysroot_stay_below_it(moved, tmp_path):
     shutil.copy(moved.elsewhere, root / 'store/python-real')
     result = moved.types('--sysroot', str(root))
     assert result.code == 0, result.stderr
-    assert without_notes(harness.json.loads(result.stdout)) == without_notes(moved.expected)
-    info = harness.json.loads(moved.core.memheap('info', '--format', 'json', '--sysroot',
+    assert without_notes(json.loads(result.stdout)) == without_notes(moved.expected)
+    info = json.loads(moved.core.memheap('info', '--format', 'json', '--sysroot',
                                                  str(root)).stdout)
     assert info['resolution']['interpreter_file'] == str(root / 'store/python-real')
 
@@ -123,13 +125,13 @@ def test_another_file_is_not_used_unless_forced(moved):
         assert 'is not the file of the core' in unfound(moved)
         forced = moved.types('--force-modules')
         assert forced.code == 0, forced.stderr
-        report = harness.json.loads(forced.stdout)
+        report = json.loads(forced.stdout)
         assert without_notes(report) == without_notes(moved.expected)
         assert any(moved.program in row['message'] for row in report['diagnostics'])
         # the right one, where it is given, is preferred
         right = moved.types('--sysroot', moved.root)
         assert right.code == 0, right.stderr
-        assert without_notes(harness.json.loads(right.stdout)) == without_notes(moved.expected)
+        assert without_notes(json.loads(right.stdout)) == without_notes(moved.expected)
     finally:
         os.unlink(moved.program)
 
@@ -142,7 +144,8 @@ def test_a_wrong_place_is_no_help(moved):
 def test_what_was_not_dumped_is_missing_without_files(moved):
     with_files = moved.core.memheap('info', '--format', 'json', '--exe', moved.elsewhere).stdout
     without = moved.core.memheap('info', '--format', 'json').stdout
-    with_files, without = (harness.json.loads(text)['completeness'] for text in (with_files, without))
+    with_files, without = (json.loads(text)['completeness']
+                           for text in (with_files, without))
     assert without['image_bytes'] == with_files['image_bytes']
     assert without['missing_bytes'] - with_files['missing_bytes'] == \
         with_files['refilled_bytes'] - without['refilled_bytes'] > 1000000
@@ -156,7 +159,7 @@ def without_files(interpreter):
     if 'pydebug' in interpreter.name:
         pytest.skip('%s: nothing but its DWARF tells its layout' % interpreter)
     core = harness.make_core(interpreter, 'library')
-    report = harness.json.loads(core.memheap('analyze', '--format', 'json').stdout)
+    report = json.loads(core.memheap('analyze', '--format', 'json').stdout)
     harness.hide_files(core.path)
     yield core, report
     core.close()
@@ -169,9 +172,14 @@ def sizes(report):
             sorted(tuple(value for key, value in row.items() if key != 'type') for row in unnamed))
 
 
+def python_rows(report):
+    return {row['path']: row['bytes'] for row in report['memory']
+            if row['path'].startswith('python/')}
+
+
 def test_types_are_the_same_without_any_file(without_files):
     core, expected = without_files
-    report = harness.json.loads(core.memheap('analyze', '--format', 'json').stdout)
+    report = json.loads(core.memheap('analyze', '--format', 'json').stdout)
     cookie = core.interpreter.version >= (3, 13)
     assert report['resolution']['method'] == ('cookie of _Py_DebugOffsets' if cookie else
                                               'structure of _PyRuntime')
@@ -190,6 +198,8 @@ def test_types_are_the_same_without_any_file(without_files):
     objects, others = (sum(row['bytes'] for row in each['memory']
                            if row['path'].startswith('python/')) for each in (report, expected))
     assert objects == others
+    if not unnamed:
+        assert python_rows(report) == python_rows(expected)
 
 
 PRINTS = {(3, 8): '3_8', (3, 9): '3_9', (3, 10): '3_10', (3, 11): '3_11', (3, 12): '3_12'}
@@ -208,7 +218,7 @@ def test_fingerprints_are_as_they_would_be_made_today(interpreter):
         lines = file.read().splitlines()
     script = os.path.join(harness.FIXTURES, 'fingerprints.py')
     with open(script) as file:
-        made = interpreter.run('-W', 'ignore', '-c', file.read(), stdout=harness.subprocess.PIPE,
+        made = interpreter.run('-W', 'ignore', '-c', file.read(), stdout=subprocess.PIPE,
                                text=True).communicate()[0].splitlines()
     assert len(made) > 150
     if made[1] == lines[1]:
@@ -222,8 +232,8 @@ def test_fingerprints_are_as_they_would_be_made_today(interpreter):
 def test_names_of_static_types_are_as_they_would_be_made_today(newest):
     about = harness.ask(newest.command)
     if newest.version[:2] != (3, 13) or not about[2]:
-        pytest.skip('no CPython 3.13 with debug information')
-    made = harness.subprocess.run([harness.sys.executable,
+        pytest.skip('%s: needs a CPython 3.13 with a shared library' % newest)
+    made = subprocess.run([sys.executable,
                                    os.path.join(harness.FIXTURES, 'type_names.py'),
                                    newest.command[0]], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
@@ -244,7 +254,7 @@ def test_jemalloc_is_a_gap(newest):
                                    'import os; os.abort()')
     result = core.memheap('analyze', '--format', 'json', check=False)
     core.close()
-    report = harness.json.loads(result.stdout)
+    report = json.loads(result.stdout)
     assert [row['code'] for row in report['gaps']].count('MH0223') == 1
     assert sum(row['bytes'] for row in report['memory']) == report['completeness']['image_bytes']
     texts = {row['type']: row['objects'] for row in report['types']}['str']

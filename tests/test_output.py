@@ -49,7 +49,7 @@ def test_new_output_file_has_usual_permissions(newest_core, tmp_path):
 def test_failed_write_leaves_the_old_file(arguments, newest_core, tmp_path):
     path = tmp_path / 'report'
     path.write_text('old')
-    # no file may grow beyond 1000 bytes
+    # no file may grow beyond a block of 512 or 1024 bytes, which one depends on the shell
     limit = 'trap "" XFSZ; ulimit -f 1; exec "$@"'
     command = [harness.MEMHEAP, arguments[0], newest_core.path, *arguments[1:], '-o', str(path)]
     result = subprocess.run(['sh', '-c', limit, 'sh', *command], capture_output=True, text=True,
@@ -102,7 +102,7 @@ def test_a_reader_that_leaves_ends_it_quietly(arguments, newest_core):
     assert process.stdout.read(10)
     process.stdout.close()
     assert process.stderr.read() == b''
-    assert process.wait() in (-signal.SIGPIPE, 1)
+    assert process.wait() == -signal.SIGPIPE
 
 
 def test_interrupted_leaves_no_file(newest_core, tmp_path):

@@ -2,6 +2,7 @@
 """The JSON Schemas are those that memheap prints, and real output is as they say."""
 import json
 import os
+import subprocess
 
 import jsonschema
 import pytest
@@ -84,6 +85,20 @@ def test_output_with_values_is_as_its_schema_says(command, newest_core):
     output = newest_core.memheap(command, *commands.arguments(newest_core, command),
                                  '--values', '--format', 'json').stdout
     validator(commands.schema(command)).validate(json.loads(output))
+
+
+@pytest.mark.parametrize('command', commands.REPORTS)
+def test_partial_output_is_as_its_schema_says(command, newest_core, tmp_path):
+    """With rows of gaps and diagnostics."""
+    path = str(tmp_path / 'core')
+    extra = commands.arguments(newest_core, command)
+    subprocess.run(['cp', newest_core.path, path], check=True)
+    os.truncate(path, os.path.getsize(path) * 99 // 100)
+    result = harness.memheap(command, path, *extra, '--format', 'json',
+                             *newest_core.interpreter.options, check=False)
+    report = json.loads(result.stdout)
+    assert result.code == 5 and report['gaps'] and report['diagnostics']
+    validator(commands.schema(command)).validate(report)
 
 
 def test_output_of_no_python_is_as_its_schema_says(sleep_core):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Values of the process are in no output unless --values is given."""
 import functools
+import random
 import struct
 
 import pytest
 
 import commands
+import harness
 
 
 def hex_word(data):
@@ -102,7 +104,26 @@ def test_object_shows_values_when_asked(name, places_core):
         assert len(shown(places_core, output)) > 10
 
 
-def test_diagnostics_show_no_values(places_core):
-    """Nor does what is said on standard error."""
-    result = places_core.memheap('object', '0x10', check=False)
-    assert result.code != 0 and not shown(places_core, result.stdout + result.stderr)
+@pytest.fixture
+def damaged_core(places_core, tmp_path):
+    """Of the core, a part: half of it is cut off, words of the rest lead elsewhere."""
+    path = str(tmp_path / 'core')
+    with open(places_core.path, 'rb') as file:
+        content = bytearray(file.read())
+    places = [at for at in range(len(content) // 4, len(content) // 2, 8)
+              if struct.unpack_from('<Q', content, at)[0] >> 32]
+    for at in random.Random(7).sample(places, 200):
+        struct.pack_into('<Q', content, at, struct.unpack_from('<Q', content, at)[0] ^ 0x40)
+    del content[len(content) - len(content) // 20:]
+    with open(path, 'wb') as file:
+        file.write(content)
+    return path
+
+
+@pytest.mark.parametrize('command', [one for one in commands.REPORTS if one != 'object'])
+def test_gaps_and_diagnostics_show_no_values(command, places_core, damaged_core):
+    """Nor does what is said of a damaged core, on either output."""
+    for how in commands.FORMATS:
+        result = harness.memheap(command, damaged_core, '--format', how,
+                                 *places_core.interpreter.options, check=False)
+        assert result.code == 5 and not shown(places_core, result.stdout + result.stderr)

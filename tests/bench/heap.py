@@ -20,7 +20,7 @@ class Point:
 
 
 # Record: itself, its values or dict, an int, a str, a list with its items, a str; Point: itself, a
-# float, an int; then a dict of str: tuple, and sets. 20 blocks a round, more or less.
+# float, an int; then a dict of str: tuple, and sets. About 17 blocks a round.
 BLOCKS_PER_ROUND = 17
 
 
