@@ -145,8 +145,7 @@ def hide_debug_files(program):
 
 def flavours(path):
     """The interpreter at path: as it is, with debug hooks, with other allocators, without symbols,
-    and then without its files;
-    a debug build as it is."""
+    and then without its files; a debug build as it is."""
     about = ask([path])
     if not about:
         return
@@ -163,7 +162,7 @@ def flavours(path):
     yield Interpreter(name, [path], tuple(version))
     yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': 'debug'})
     yield Interpreter(name + '-malloc', [path], tuple(version), {'PYTHONMALLOC': 'malloc'})
-    if ask([path], PYTHONMALLOC='mimalloc'):    # 3.13 and later
+    if tuple(version[:2]) >= (3, 13) and ask([path], PYTHONMALLOC='mimalloc'):
         yield Interpreter(name + '-mimalloc', [path], tuple(version), {'PYTHONMALLOC': 'mimalloc'})
     # Debian's program has all in itself, although its configuration speaks of a library
     if library and not links(path, library):

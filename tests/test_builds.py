@@ -4,6 +4,7 @@ import collections
 import functools
 import json
 import os
+import re
 
 import pytest
 
@@ -18,6 +19,8 @@ kept = [(str(i), i * 1000000, float(i), [i], {i: i}, Kept()) for i in range(%d)]
 os.abort()
 """ % KEPT
 # How many strings there are depends on where objects lie: 3.10 makes up to 21 more with malloc.
+# What chunks of C code come to differs by how their sizes are rounded up: 576 bytes at most here.
+OTHERS_MAX = 1024
 TYPES = ('int', 'float', 'list', 'dict', 'tuple', '__main__.Kept')
 
 
@@ -44,25 +47,36 @@ def counts(report):
     return {row['type']: row['objects'] for row in report['types'] if row['type'] in TYPES}
 
 
+def of_others(report):
+    """Bytes of blocks and chunks that nobody knows as Python's: what was lost would be there."""
+    return sum(row['bytes'] for row in report['memory'] if row['path'] == 'malloc/used by others' or
+               re.match('unknown/.* blocks', row['path']))
+
+
 @functools.lru_cache(maxsize=None)
-def expected_counts(interpreter):
+def plain_report(interpreter):
     """With the allocator that test_exact.py is about; the same code makes the same objects."""
     core = core_with(interpreter, 'pymalloc')
     report = core.report()
     core.close()
+    return report
+
+
+def expected_counts(interpreter):
+    report = plain_report(interpreter)
     assert min(counts(report).values()) >= KEPT and len(counts(report)) == len(TYPES)
     return counts(report)
 
 
 def check_counts(interpreter, malloc):
-    """The report with that allocator: the same objects, nothing unknown, and it adds up."""
+    """The report with that allocator: the same objects, no more unknown, and it adds up."""
     core = core_with(interpreter, malloc)
     report = core.report()
     core.close()
     assert counts(report) == expected_counts(interpreter), interpreter
     memory = {row['path']: row['bytes'] for row in report['memory']}
     assert sum(memory.values()) == report['completeness']['image_bytes']
-    assert memory.get('unknown/blocks', 0) == 0
+    assert abs(of_others(report) - of_others(plain_report(interpreter))) <= OTHERS_MAX, interpreter
     return report, memory
 
 
@@ -104,21 +118,13 @@ def with_mimalloc():
 @pytest.mark.parametrize('malloc', ['mimalloc', 'mimalloc_debug'])
 def test_mimalloc(malloc):
     for interpreter in with_mimalloc():
-        core = core_with(interpreter, malloc)
-        report = core.report()
-        core.close()
+        report, memory = check_counts(interpreter, malloc)
         resolution = report['resolution']
         assert resolution['allocator'] == malloc.replace('_debug', ', debug hooks')
         assert resolution['mimalloc_method'] == (
             'search for segments' if 'strip' in interpreter.name else 'symbol _mi_heap_main')
         assert report['pymalloc']['arenas'] == 0
-        texts = {row['type']: row['objects'] for row in report['types']}['str']
-        assert 100000 < texts < 120000, interpreter
-        memory = {row['path']: row['bytes'] for row in report['memory']}
-        assert sum(memory.values()) == report['completeness']['image_bytes']
         assert ('mimalloc/debug guards' in memory) == ('debug' in malloc)
-        unknown = sum(size for name, size in memory.items() if name.startswith('unknown'))
-        assert unknown < 100000, interpreter
 
 
 # What exited threads leave behind, what others free, and what is too large for a segment.

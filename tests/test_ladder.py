@@ -90,7 +90,7 @@ def test_debug_file_without_the_file_that_it_is_of(newest, tmp_path):
         program = os.path.join(about[3], about[2])
     gone, root = tmp_path / 'gone', tmp_path / 'root'
     gone.mkdir()
-    copy = harness.hide_debug_files('gone', program)
+    copy = harness.hide_debug_files(program)
     identity = elf_variants.build_id(copy)
     if program == os.path.realpath(newest.command[0]):
         one = harness.Interpreter('gone', [shutil.copy(copy, gone)], newest.version,

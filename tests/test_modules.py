@@ -22,8 +22,7 @@ class Moved:
         os.makedirs(os.path.dirname(self.elsewhere))
         os.makedirs(os.path.join(self.root, os.path.dirname(self.program)[1:]))
         # no debug file for it is installed
-        shutil.copy(harness.hide_debug_files('moved', os.path.realpath('/usr/bin/python3')),
-                    self.program)
+        shutil.copy(harness.hide_debug_files(os.path.realpath('/usr/bin/python3')), self.program)
         version = harness.ask([self.program])[0]
         interpreter = harness.Interpreter('moved', [self.program], tuple(version),
                                           {'PYTHONHOME': '/usr'})
