@@ -204,21 +204,26 @@ def test_types_are_the_same_without_any_file(without_files):
 PRINTS = {(3, 8): '3_8', (3, 9): '3_9', (3, 10): '3_10', (3, 11): '3_11', (3, 12): '3_12'}
 
 
+def make_fingerprints(interpreter, *arguments):
+    """(Lines that are made today, lines of the file that is part of the source)"""
+    version = 'numpy' if arguments[-1] == 'numpy' else PRINTS[interpreter.version[:2]]
+    root = os.path.dirname(harness.HERE)
+    with open(os.path.join(root, 'lib/layout/versions/prints_%s.def' % version)) as file:
+        lines = file.read().splitlines()
+    with open(os.path.join(harness.FIXTURES, 'fingerprints.py')) as file:
+        process = interpreter.run('-W', 'ignore', *arguments[:-1], '-c', file.read(), arguments[-1],
+                                  stdout=subprocess.PIPE, text=True)
+    return process.communicate()[0].splitlines(), lines
+
+
 def test_fingerprints_are_as_they_would_be_made_today(interpreter):
     """By any interpreter of that version, as far as it is made like the one that made them."""
-    version = PRINTS.get(interpreter.version[:2])
-    if not version or interpreter.environment or not interpreter.files or \
-            'pydebug' in interpreter.name:
+    if interpreter.version[:2] not in PRINTS or interpreter.environment or \
+            not interpreter.files or 'pydebug' in interpreter.name:
         pytest.skip('%s: has no fingerprints of its own' % interpreter)
     if interpreter.root:
         pytest.skip('%s: no /proc below its root to tell modules apart' % interpreter)
-    path = os.path.join(os.path.dirname(harness.HERE), 'lib/layout/versions/prints_%s.def' % version)
-    with open(path) as file:
-        lines = file.read().splitlines()
-    script = os.path.join(harness.FIXTURES, 'fingerprints.py')
-    with open(script) as file:
-        made = interpreter.run('-W', 'ignore', '-c', file.read(), stdout=subprocess.PIPE,
-                               text=True).communicate()[0].splitlines()
+    made, lines = make_fingerprints(interpreter, '-S', '')
     assert len(made) > 150
     if made[1] == lines[1]:
         assert made == lines
@@ -226,6 +231,21 @@ def test_fingerprints_are_as_they_would_be_made_today(interpreter):
         pick = lambda rows: {row.split('"')[1]: row.split('", "')[2:] for row in rows[2:]}
         before, now = pick(lines), pick(made)
         assert len([name for name in now if before.get(name) == now[name]]) > 0.9 * len(now)
+
+
+def test_fingerprints_of_numpy(interpreter):
+    if interpreter.environment or not interpreter.files or interpreter.root or \
+            'pydebug' in interpreter.name:
+        pytest.skip('%s: is asked without an environment' % interpreter)
+    asked = 'import numpy; print(numpy.__version__)'
+    numpy = interpreter.run('-c', asked, stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.DEVNULL).communicate()[0].strip()
+    if not numpy:
+        pytest.skip('%s: has no numpy' % interpreter)
+    made, lines = make_fingerprints(interpreter, 'numpy')
+    if numpy not in lines[1]:
+        pytest.skip('%s: has numpy %s, not that of the table' % (interpreter, numpy))
+    assert len(made) > 60 and made == lines
 
 
 def test_names_of_static_types_are_as_they_would_be_made_today(newest):

@@ -11,6 +11,7 @@
 #include "values.h"
 
 #define ROUNDS_MAX 16
+#define GROUP_MAX  8 /* types with the same fingerprint */
 
 /* A dict's keys at work. */
 struct keys_sum {
@@ -245,10 +246,118 @@ size_t fingerprints_name_known(struct fingerprints *prints, uint32_t index, cons
 
 	for (size_t i = 0; !type->named && i < layout->fingerprint_count; i++) {
 		if (prints->taken[i] || !is_like(prints, i, index) ||
+		    (layout->fingerprints[i].strict &&
+		     prints->keys[index] != layout->fingerprints[i].keys) ||
 		    !is_listed(layout->fingerprints[i].known_as, known_as))
 			continue;
 		give_name(prints, index, i);
 		return 1 + name_metatype(prints, i, type->at);
 	}
 	return 0;
+}
+
+static bool same_print(const struct fingerprint *a, const struct fingerprint *b)
+{
+	return a->basic_size == b->basic_size && a->item_size == b->item_size &&
+	       a->keys == b->keys && !strcmp(a->extension, b->extension) &&
+	       !strcmp(a->metatype, b->metatype) && !strcmp(a->base, b->base);
+}
+
+/* The place of a type among the subclasses of its base. */
+struct place {
+	const struct memory *memory;
+	vaddr type;
+	uint64_t count, found; /* entries seen, until and with the type's own; 0: not met */
+};
+
+/* A key of tp_subclasses is the address of a type. */
+static void count_subclass(void *closure, vaddr key, vaddr value)
+{
+	struct place *place = closure;
+	int64_t type;
+
+	(void)value;
+	place->count++;
+	if (long_value(place->memory, key, &type) && (vaddr)type == place->type)
+		place->found = place->count;
+}
+
+/* When the type was prepared, to compare with others of the same base; 0: nobody knows. 3.12: its
+ * number. Before: its place in the dict of its base's subclasses. */
+static uint64_t order_of(const struct fingerprints *prints, uint32_t index)
+{
+	const struct memory *memory = &prints->python->memory;
+	const struct type *type = &prints->table->list.items[index];
+	struct place place = { memory, type->at, 0, 0 };
+	uint64_t subclasses;
+
+	if (layout_has(memory->layout, FIELD_INTERP_STATIC_TYPES))
+		return memory_field(memory, type->at, FIELD_TYPE_SUBCLASSES, &subclasses)
+			       ? subclasses
+			       : 0;
+	if (memory_field(memory, type->base, FIELD_TYPE_SUBCLASSES, &subclasses) && subclasses)
+		dict_each(memory, subclasses, count_subclass, &place);
+	return place.found;
+}
+
+/* The types without a name that have fingerprint `print`, in their order; 0 when that is unknown.
+ */
+static size_t order_types(const struct fingerprints *prints, size_t print,
+			  uint32_t types[GROUP_MAX])
+{
+	uint64_t orders[GROUP_MAX];
+	size_t count = 0, at;
+
+	for (uint32_t i = 0; i < prints->table->list.count; i++) {
+		uint64_t order;
+
+		if (prints->table->list.items[i].named || !matches(prints, print, i))
+			continue;
+		order = order_of(prints, i);
+		if (!order || count == GROUP_MAX)
+			return 0;
+		for (at = count++; at && orders[at - 1] > order; at--) {
+			orders[at] = orders[at - 1];
+			types[at] = types[at - 1];
+		}
+		orders[at] = order;
+		types[at] = i;
+	}
+	return count;
+}
+
+/* The free fingerprints like `print`, in their order; 0 when that is unknown: all but the last must
+ * be of types that are prepared at start. */
+static size_t order_prints(const struct fingerprints *prints, size_t print, size_t ret[GROUP_MAX])
+{
+	const struct layout *layout = &prints->python->layout;
+	size_t count = 0;
+
+	for (size_t i = print; i < layout->fingerprint_count; i++) {
+		if (prints->taken[i] ||
+		    !same_print(&layout->fingerprints[print], &layout->fingerprints[i]))
+			continue;
+		if (count == GROUP_MAX || (count && !layout->fingerprints[ret[count - 1]].at_start))
+			return 0;
+		ret[count++] = i;
+	}
+	return count;
+}
+
+size_t fingerprints_name_by_order(struct fingerprints *prints)
+{
+	const struct layout *layout = &prints->python->layout;
+	size_t named = 0;
+
+	for (size_t i = 0; i < layout->fingerprint_count; i++) {
+		size_t rows[GROUP_MAX], count = order_prints(prints, i, rows);
+		uint32_t types[GROUP_MAX];
+
+		if (count < 2 || order_types(prints, i, types) != count)
+			continue;
+		for (size_t j = 0; j < count; j++)
+			give_name(prints, types[j], rows[j]);
+		named += count;
+	}
+	return named;
 }

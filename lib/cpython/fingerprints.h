@@ -23,6 +23,10 @@ void fingerprints_deinit(struct fingerprints *prints);
 /* Names the types that have the fingerprint of one name alone; returns how many. */
 size_t fingerprints_name(struct fingerprints *prints);
 
+/* Names types that have one fingerprint in common, when they are as many as it has names, by the
+ * order in which CPython prepares them at start; returns how many. */
+size_t fingerprints_name_by_order(struct fingerprints *prints);
+
 /* Names type `index`, which a module has as `known_as` ("types.FunctionType"), and with it maybe
  * its metatype; returns how many. */
 size_t fingerprints_name_known(struct fingerprints *prints, uint32_t index, const char *known_as);

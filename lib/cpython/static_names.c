@@ -10,6 +10,7 @@
 #define COUNT_MAX      (1 << 20)
 #define NAME_MAX_BYTES 256
 #define ROUNDS_MAX     16
+#define DEPTH_MAX      8 /* dots in the name of a module */
 
 /* Gives a static type a name; false when it has one. */
 static bool set_name(struct type *type, const char *name)
@@ -81,6 +82,7 @@ struct naming {
 	const struct python *python;
 	struct fingerprints *prints; /* the name must fit one of them; NULL: it need not */
 	const char *module;          /* at work */
+	unsigned depth;              /* dots in the names of the modules whose turn it is */
 	size_t named;
 };
 
@@ -104,6 +106,15 @@ static void name_type(void *closure, vaddr key, vaddr value)
 					  strcmp(naming->module, "builtins") ? known_as : name);
 }
 
+static unsigned count_dots(const char *text)
+{
+	unsigned count = 0;
+
+	for (; *text; text++)
+		count += *text == '.';
+	return count;
+}
+
 /* `value` is a module of sys.modules. */
 static void name_module(void *closure, vaddr key, vaddr value)
 {
@@ -115,7 +126,7 @@ static void name_module(void *closure, vaddr key, vaddr value)
 	if (!image_u64(memory->image, value + layout_offset(memory->layout, SIZE_OBJECT), &dict))
 		return;
 	naming->module = str_value(memory, key, NAME_MAX_BYTES, &naming->table->strings);
-	if (naming->module)
+	if (naming->module && count_dots(naming->module) == naming->depth)
 		dict_each(memory, dict, name_type, naming);
 }
 
@@ -123,11 +134,12 @@ static size_t name_by_modules(struct type_table *table, const struct python *pyt
 			      struct fingerprints *prints)
 {
 	const struct interpreter *interp = &python->interpreters.items[0];
-	struct naming naming = { table, python, prints, "builtins", 0 };
+	struct naming naming = { table, python, prints, "builtins", 0, 0 };
 
 	if (interp->builtins)
 		dict_each(&python->memory, interp->builtins, name_type, &naming);
-	if (interp->modules)
+	/* a package has what its modules make: "numpy.ndarray" */
+	for (; interp->modules && naming.depth < DEPTH_MAX; naming.depth++)
 		dict_each(&python->memory, interp->modules, name_module, &naming);
 	return naming.named;
 }
@@ -150,7 +162,7 @@ static size_t name_by_fingerprints(struct type_table *table, const struct python
 		if (named == before)
 			break;
 	}
-	return named;
+	return named + fingerprints_name_by_order(&prints);
 }
 
 static bool all_named(const struct type_table *table)

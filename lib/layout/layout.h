@@ -45,7 +45,9 @@ struct fingerprint {
 	const char *extension;       /* module that it may be from; "": the interpreter itself */
 	const char *metatype, *base; /* their names; "": no base */
 	uint32_t basic_size, item_size;
-	uint64_t keys;        /* of its dict: the sum of the FNV-1a of each */
+	uint64_t keys; /* of its dict: the sum of the FNV-1a of each */
+	bool at_start; /* prepared when CPython starts; each version has one order for these */
+	bool strict;   /* only a type with these keys is meant: another release has others */
 	const char *known_as; /* what modules call it: "types.FunctionType|types.LambdaType" */
 };
 

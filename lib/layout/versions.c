@@ -61,23 +61,37 @@ static const char *const types_3_13[] = {
 #undef STATIC_TYPE
 };
 
-#define FINGERPRINT(name, extension, metatype, base, basic_size, item_size, keys, known_as) \
-	{ name, extension, metatype, base, basic_size, item_size, keys, known_as },
+#define FINGERPRINT(name, extension, metatype, base, basic_size, item_size, keys, at_start, \
+		    known_as)                                                               \
+	{ name, extension, metatype, base, basic_size, item_size, keys, at_start, false, known_as },
+#define PACKAGE_FINGERPRINT(name, extension, metatype, base, basic_size, item_size, keys, \
+			    known_as)                                                     \
+	{ name, extension, metatype, base, basic_size, item_size, keys, false, true, known_as },
 static const struct fingerprint prints_3_8[] = {
 #include "versions/prints_3_8.def"
+#include "versions/prints_numpy.def"
 };
 static const struct fingerprint prints_3_9[] = {
 #include "versions/prints_3_9.def"
+#include "versions/prints_numpy.def"
 };
 static const struct fingerprint prints_3_10[] = {
 #include "versions/prints_3_10.def"
+#include "versions/prints_numpy.def"
 };
 static const struct fingerprint prints_3_11[] = {
 #include "versions/prints_3_11.def"
+#include "versions/prints_numpy.def"
 };
 static const struct fingerprint prints_3_12[] = {
 #include "versions/prints_3_12.def"
+#include "versions/prints_numpy.def"
 };
+/* of versions whose own types are named otherwise */
+static const struct fingerprint prints_of_packages[] = {
+#include "versions/prints_numpy.def"
+};
+#undef PACKAGE_FINGERPRINT
 #undef FINGERPRINT
 
 static const struct {
@@ -98,6 +112,8 @@ void version_static_types(struct layout *layout)
 		layout->static_types = types_3_13;
 		layout->static_type_count = ARRAY_SIZE(types_3_13);
 	}
+	layout->fingerprints = prints_of_packages;
+	layout->fingerprint_count = ARRAY_SIZE(prints_of_packages);
 	for (size_t i = 0; i < ARRAY_SIZE(fingerprints); i++) {
 		if (MINOR(layout->version) != fingerprints[i].version)
 			continue;
