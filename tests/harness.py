@@ -102,10 +102,10 @@ def asked_for():
     return paths
 
 
-def copy_directory(path):
-    """A directory for a changed copy of a file: another one when the file has changed."""
+def copy_directory(path, change):
+    """A directory for a copy of a file with that change: another one when the file is another."""
     status = os.stat(path)
-    identity = '%s %d %d' % (os.path.realpath(path), status.st_size, status.st_mtime_ns)
+    identity = '%s %s %d %d' % (change, os.path.realpath(path), status.st_size, status.st_mtime_ns)
     directory = os.path.join(SCRATCH, 'copies', hashlib.sha256(identity.encode()).hexdigest()[:16])
     os.makedirs(directory, exist_ok=True)
     return directory
@@ -113,7 +113,7 @@ def copy_directory(path):
 
 def strip_library(library):
     """A directory with a stripped copy of a libpython."""
-    directory = copy_directory(library)
+    directory = copy_directory(library, 'stripped')
     copy = os.path.join(directory, os.path.basename(library))
     if not os.path.exists(copy):
         # other tests may be at it too
@@ -131,7 +131,7 @@ def with_another_build_id(content):
 
 def hide_debug_files(program):
     """A copy of a program whose separate debug file can't be found: its build id is changed."""
-    copy = os.path.join(copy_directory(program), os.path.basename(program))
+    copy = os.path.join(copy_directory(program, 'another build id'), os.path.basename(program))
     if not os.path.exists(copy):
         with open(program, 'rb') as file:
             content = file.read()
