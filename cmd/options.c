@@ -49,6 +49,10 @@ const struct option_row option_rows[] = {
 	  "Look for the target's libraries in DIR too; may be given more than once" },
 	{ OPTION_FORCE_MODULES, "force-modules", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
 	  "Use files on disk although their build id is not the core's" },
+	{ OPTION_DEBUGINFOD, "debuginfod", 0, ARGUMENT_WORD, "URLS", NULL, COMMANDS_REPORT,
+	  "Ask these debuginfod servers (URLs parted by spaces; off: none) for files and debug "
+	  "symbols that are not here. Ctrl-C ends a download, not the analysis. Default: those in "
+	  "$DEBUGINFOD_URLS; without it nothing goes over the network" },
 	{ OPTION_LAYOUT, "layout", 0, ARGUMENT_CHOICE, "WHICH", "auto|dwarf|table", COMMANDS_REPORT,
 	  "Where offsets of CPython's structures come from: auto (the target's own and the "
 	  "built-in tables, checked against debug information), dwarf, table" },
@@ -254,6 +258,9 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 		return add_library_path(settings, value);
 	case OPTION_FORCE_MODULES:
 		settings->options.force_modules = true;
+		return true;
+	case OPTION_DEBUGINFOD:
+		settings->debuginfod = value;
 		return true;
 	case OPTION_LAYOUT:
 		settings->options.layout = layout_of(value);

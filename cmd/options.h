@@ -40,6 +40,7 @@ enum option_id {
 	OPTION_EXE,
 	OPTION_LIB_PATH,
 	OPTION_FORCE_MODULES,
+	OPTION_DEBUGINFOD,
 	OPTION_LAYOUT,
 	OPTION_TMPDIR,
 	OPTION_MODE,
@@ -83,7 +84,8 @@ struct settings {
 	const char *library_paths[LIB_PATHS_MAX];
 	struct memheap_query query;
 	const struct format *format;
-	const char *output; /* NULL: standard output */
+	const char *output;     /* NULL: standard output */
+	const char *debuginfod; /* NULL: as the environment says */
 	const char *table;
 	bool limit_given;
 	bool exact_bytes;

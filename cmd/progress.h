@@ -4,8 +4,9 @@
 
 #include <memheap.h>
 
-/* Progress that shows itself on standard error; nothing when that is no terminal. */
-struct memheap_progress progress_start(void);
+/* Progress that shows itself on standard error, unless it is to be quiet or that is no terminal.
+ * Ctrl-C during a download ends that only. */
+struct memheap_progress progress_start(bool quiet);
 
 /* Removes the line. */
 void progress_end(void);

@@ -136,6 +136,17 @@ static bool check_process(const struct settings *settings)
 	return false;
 }
 
+/* The library asks the servers that the environment names. */
+static void set_servers(const struct settings *settings)
+{
+	if (!settings->debuginfod)
+		return;
+	if (!strcmp(settings->debuginfod, "off"))
+		unsetenv("DEBUGINFOD_URLS");
+	else
+		setenv("DEBUGINFOD_URLS", settings->debuginfod, 1);
+}
+
 int command_report(const struct command *command, const struct settings *given)
 {
 	const struct memheap_report_shape *shape = find_shape(command->name);
@@ -155,8 +166,8 @@ int command_report(const struct command *command, const struct settings *given)
 	if (!settings.limit_given && settings.format == format_find("table") &&
 	    command->bit & (COMMAND_TYPES | COMMAND_OBJECTS))
 		settings.query.limit = DEFAULT_ROWS;
-	if (!settings.quiet)
-		settings.options.progress = progress_start();
+	set_servers(&settings);
+	settings.options.progress = progress_start(settings.quiet);
 	error = memheap_snapshot_create(settings.arguments[0], &settings.options, shape->needs,
 					&snapshot);
 	if (!error)

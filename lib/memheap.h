@@ -43,6 +43,9 @@ void memheap_error_destroy(struct memheap_error *error);
  * how much there is, and `done` is bytes. */
 struct memheap_progress {
 	void (*update)(void *closure, const char *phase, uint64_t done, uint64_t total);
+	/* Called while the file called `name` is downloaded, in bytes; returns false to do without
+	 * it and all further ones. May be NULL. */
+	bool (*download)(void *closure, const char *name, uint64_t done, uint64_t total);
 	void *closure;
 };
 

@@ -144,7 +144,9 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 				   const struct memheap_options *options, enum memheap_stage last)
 {
 	char process[32];
+	struct debuginfod debuginfod = { .progress = options->progress, .notices = &s->notices };
 	struct module_search search = {
+		.debuginfod = &debuginfod,
 		.sysroot = options->sysroot,
 		.executable = options->executable,
 		.library_paths = options->library_paths,
@@ -164,6 +166,7 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 		error = &error_no_memory;
 	if (!error)
 		error = load_python(s, &search, options->layout);
+	debuginfod_end(&debuginfod);
 	if (!error && last >= MEMHEAP_OBJECTS)
 		error = blocks_build(&s->blocks, &s->python, &s->modules, &s->stacks, &s->parallel);
 	if (!error && last >= MEMHEAP_OBJECTS)

@@ -452,6 +452,8 @@ class Result:
 
 
 def memheap(*arguments, check=True, text=True, **more):
+    more.setdefault('env', {key: value for key, value in os.environ.items()
+                            if key != 'DEBUGINFOD_URLS'})
     process = subprocess.run([*os.environ.get('MEMHEAP_WRAPPER', '').split(), MEMHEAP, *arguments],
                              capture_output=True, text=text, errors='surrogateescape' if text
                              else None, **more)

@@ -4,9 +4,15 @@
 One core, and copies of its interpreter's file that tell less and less. All have the build id of
 the file that was mapped, so memheap takes them for it.
 """
+import ctypes.util
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
+import time
+import urllib.request
 
 import pytest
 
@@ -203,3 +209,165 @@ def test_debug_information_that_dwz_shares(subject, where):
     fields = 'layout_fields_from_dwarf'
     assert less.code == 3 or \
         harness.json.loads(less.stdout)['resolution'][fields] < report['resolution'][fields]
+
+
+# debuginfod
+
+@pytest.fixture(scope='module')
+def gone(newest, tmp_path_factory):
+    """(A core of a program that is no longer here, its report while it was, a stripped copy of the
+    program, its debug file)"""
+    directory = str(tmp_path_factory.mktemp('debuginfod'))
+    subject = Subject(newest, directory)
+    subject.core.close()
+    original = harness.hide_debug_files('debuginfod', subject.file)
+    place = os.path.join(directory, 'target')
+    os.makedirs(place)
+    stripped = os.path.join(directory, 'stripped')
+    elf_variants.run('objcopy', '--strip-all', original, stripped)
+    mapped = shutil.copy(stripped, os.path.join(place, os.path.basename(subject.file)))
+    one = harness.Interpreter('debuginfod', newest.command, newest.version,
+                              {'LD_LIBRARY_PATH': place}) if subject.shared else \
+        harness.Interpreter('debuginfod', [mapped], newest.version,
+                            {'PYTHONHOME': harness.ask(newest.command)[4]})
+    core = harness.abort_core(one)
+    expected = core.report()
+    os.unlink(mapped)
+    debug = elf_variants.debug_file(original, os.path.join(directory, 'debug', 'file.debug'))
+    yield core, expected, stripped, debug
+    core.close()
+
+
+def serve(directory, executable, debug):
+    """What a debuginfod server tells, as files: the client takes file:// too."""
+    place = os.path.join(directory, 'buildid', elf_variants.build_id(executable))
+    os.makedirs(place)
+    shutil.copy(executable, os.path.join(place, 'executable'))
+    shutil.copy(debug, os.path.join(place, 'debuginfo'))
+    return 'file://' + directory
+
+
+def ask_server(core, cache, urls, *options, **more):
+    environment = dict(os.environ, DEBUGINFOD_CACHE_PATH=str(cache), DEBUGINFOD_URLS=urls)
+    return core.memheap('analyze', '--format', 'json', *options, env=environment, **more)
+
+
+def codes(report):
+    return {row['code'] for row in report['diagnostics']}
+
+
+needs_client = pytest.mark.skipif(not ctypes.util.find_library('debuginfod'),
+                                  reason='no libdebuginfod.so.1 (Debian: libdebuginfod1)')
+
+
+def check_download(gone, result, cache):
+    core, expected, executable, _ = gone
+    report = harness.json.loads(result.stdout)
+    there = os.path.join(str(cache), elf_variants.build_id(executable))
+    assert report['resolution']['interpreter_file'] == os.path.join(there, 'executable')
+    assert report['resolution']['layout_dwarf'] == os.path.join(there, 'debuginfo')
+    assert report['types'] == expected['types']
+    assert report['memory'] == expected['memory']
+    assert 'MH0115' in codes(report) and 'MH0114' not in codes(report)
+
+
+@needs_client
+def test_debuginfod(gone, tmp_path):
+    core, _, executable, debug = gone
+    cache = tmp_path / 'cache'
+    urls = serve(str(tmp_path / 'served'), executable, debug)
+    check_download(gone, ask_server(core, cache, urls), cache)
+    shutil.rmtree(cache)
+    check_download(gone, ask_server(core, cache, '', '--debuginfod', urls), cache)
+
+
+@needs_client
+def test_debuginfod_is_not_asked_unasked(gone, tmp_path):
+    core, _, executable, debug = gone
+    urls = serve(str(tmp_path / 'served'), executable, debug)
+    for environment, options in (('', []), (urls, ['--debuginfod', 'off'])):
+        report = harness.json.loads(ask_server(core, tmp_path / 'cache', environment,
+                                               *options).stdout)
+        assert not {'MH0114', 'MH0115'} & codes(report)
+        assert report['resolution']['interpreter_file'] is None
+        assert not (tmp_path / 'cache').exists()
+
+
+@needs_client
+def test_what_debuginfod_has_not_is_no_error(gone, tmp_path):
+    core, *_ = gone
+    (tmp_path / 'empty').mkdir()
+    report = harness.json.loads(ask_server(core, tmp_path / 'cache',
+                                           'file://%s' % (tmp_path / 'empty')).stdout)
+    assert not {'MH0114', 'MH0115'} & codes(report) and 'MH0110' in codes(report)
+
+
+@needs_client
+def test_a_server_that_is_not_there_is_told_of_once(gone, tmp_path):
+    core, *_ = gone
+    with socket.socket() as unused:
+        unused.bind(('127.0.0.1', 0))       # and does not listen
+        urls = 'http://127.0.0.1:%d' % unused.getsockname()[1]
+        report = harness.json.loads(ask_server(core, tmp_path / 'cache', urls).stdout)
+    said = [row['message'] for row in report['diagnostics'] if row['code'] == 'MH0114']
+    assert len(said) == 1 and 'asked for nothing more' in said[0]
+
+
+@needs_client
+def test_interrupting_a_download_goes_on_without_it(gone, tmp_path):
+    core, *_ = gone
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        environment = dict(os.environ, DEBUGINFOD_CACHE_PATH=str(tmp_path / 'cache'),
+                           DEBUGINFOD_URLS='http://127.0.0.1:%d' % server.getsockname()[1])
+        process = subprocess.Popen([harness.MEMHEAP, 'analyze', '--format', 'json', core.path],
+                                   env=environment, stdout=subprocess.PIPE, text=True)
+        connection, _ = server.accept()     # and never answers
+        time.sleep(2.5)                     # until the client has told of its progress
+        process.send_signal(signal.SIGINT)
+        report = harness.json.loads(process.communicate(timeout=60)[0])
+        connection.close()
+    assert process.returncode == 0
+    said = [row['message'] for row in report['diagnostics'] if row['code'] == 'MH0114']
+    assert len(said) == 1 and 'interrupted' in said[0]
+
+
+@needs_client
+def test_a_real_debuginfod_server(gone, tmp_path):
+    program = shutil.which('debuginfod')
+    if not program:
+        pytest.skip('no debuginfod server (Debian: debuginfod)')
+    core, _, executable, debug = gone
+    served = tmp_path / 'served'
+    served.mkdir()
+    for path in (executable, debug):
+        shutil.copy(path, served)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    with open(tmp_path / 'server.log', 'w') as log:
+        server = subprocess.Popen([program, '-p', str(port), '-d', str(tmp_path / 'index'), '-t0',
+                                   '-F', str(served)], stdout=log, stderr=log)
+    url = 'http://127.0.0.1:%d' % port
+    try:
+        wait_for_index(url, 2)
+        check_download(gone, ask_server(core, tmp_path / 'cache', url), tmp_path / 'cache')
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for_index(url, files):
+    """Until the server has scanned that many files."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url + '/metrics') as answer:
+                text = answer.read().decode()
+        except OSError:
+            text = ''
+        work, busy = (re.search(r'^thread_%s\{role="scan"\} (\d+)' % name, text, re.M)
+                      for name in ('work_total', 'busy'))
+        if work and int(work.group(1)) >= files and busy and busy.group(1) == '0':
+            return
+        time.sleep(0.2)
+    pytest.fail('the debuginfod server indexes nothing: ' + text)

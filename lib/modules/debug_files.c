@@ -16,6 +16,7 @@ struct wanted {
 	struct build_id id;       /* size 0: there is none */
 	const uint32_t *checksum; /* NULL: none is known */
 	struct elf_file **ret;    /* where it goes */
+	const char *name;         /* of what it belongs to */
 };
 
 /* The build id tells; without one, the checksum in .gnu_debuglink. */
@@ -97,10 +98,20 @@ static void try_link(struct wanted *wanted, const struct module *module)
 	wanted->checksum = NULL;
 }
 
+static void try_debuginfod(const struct wanted *wanted)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (!*wanted->ret)
+		path = debuginfod_find(wanted->search->debuginfod, DEBUGINFOD_DEBUG, &wanted->id,
+				       wanted->name);
+	try_path(wanted, path);
+}
+
 /* dwz(1) names the shared file by an absolute path, or from where the referring file lies. */
 static void load_alt(struct module *module, const struct module_search *search)
 {
-	struct wanted wanted = { .search = search, .ret = &module->alt };
+	struct wanted wanted = { .search = search, .ret = &module->alt, .name = module->path };
 	const struct elf_file *file = module_dwarf(module);
 	const char *name;
 
@@ -116,6 +127,7 @@ static void load_alt(struct module *module, const struct module_search *search)
 		try_path(&wanted, path);
 	}
 	try_build_id(&wanted);
+	try_debuginfod(&wanted);
 }
 
 void module_load_debug(struct module *module, const struct module_search *search)
@@ -124,6 +136,7 @@ void module_load_debug(struct module *module, const struct module_search *search
 		.search = search,
 		.id = module->file ? module->file->build_id : module->build_id,
 		.ret = &module->debug,
+		.name = module->path,
 	};
 
 	if (module->debug_tried)
@@ -133,5 +146,7 @@ void module_load_debug(struct module *module, const struct module_search *search
 		module->mini = elf_file_mini_debug(module->file);
 	try_build_id(&wanted);
 	try_link(&wanted, module);
+	if (!module_dwarf(module))
+		try_debuginfod(&wanted);
 	load_alt(module, search);
 }

@@ -241,6 +241,18 @@ static bool try_process(const struct lookup *lookup, const char *path)
 	return try_file(lookup, mapped);
 }
 
+/* Asks debuginfod for a file that is not here. */
+static bool download_file(const struct lookup *lookup)
+{
+	struct module *module = lookup->module;
+
+	if (module->file && module->status != MODULE_FORCED)
+		return true;
+	_cleanup_free_ char *path = debuginfod_find(
+		lookup->search->debuginfod, DEBUGINFOD_EXECUTABLE, &module->build_id, module->path);
+	return !path || try_file(lookup, path);
+}
+
 /* Looks everywhere for the file of the module, first where the user said: the best match wins. */
 static bool find_file(const struct lookup *lookup, bool executable)
 {
@@ -272,7 +284,8 @@ static bool find_file(const struct lookup *lookup, bool executable)
 		if (below && !try_file(lookup, below))
 			return false;
 	}
-	return try_file(lookup, path) && (!search->process_root || try_process(lookup, path));
+	return try_file(lookup, path) && (!search->process_root || try_process(lookup, path)) &&
+	       download_file(lookup);
 }
 
 static void notice_bad(struct notices *notices, const struct module *module)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "../target/target.h"
+#include "debuginfod.h"
 #include "elf_file.h"
 
 enum module_status {
@@ -46,6 +47,7 @@ struct module_search {
 	size_t library_path_count;
 	const char *process_root; /* /proc/PID/root of a live process; NULL: a core */
 	bool force;
+	struct debuginfod *debuginfod; /* NULL: not to be asked */
 };
 
 /*
@@ -72,7 +74,7 @@ uint64_t module_writable_size(const struct module *module, const struct segment 
 uint64_t modules_data_size(const struct modules *modules, const struct segment *segment);
 
 /* Looks for the debug files of `module`, once: .gnu_debugdata, then a separate file by build id,
- * then by .gnu_debuglink. */
+ * by .gnu_debuglink, by debuginfod. */
 void module_load_debug(struct module *module, const struct module_search *search);
 
 /* The address in the target of symbol `name`, from the module's file or debug files. */
