@@ -406,7 +406,7 @@ def make_core(interpreter, program, *arguments, how=None):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(directory + '/stderr.txt', 'w'),
         text=True, errors='surrogateescape', preexec_fn=allow_cores)
     core = Core(interpreter, program, directory, process)
-    line = process.stdout.readline()
+    line = next((line for line in process.stdout if line.startswith(('ready\n', 'skipped: '))), '')
     if line != 'ready\n':
         process.kill()
         process.wait()
