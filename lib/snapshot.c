@@ -39,6 +39,31 @@ static void notice_state(struct memheap_snapshot *s)
 			   "a garbage collection was going on: GC links could not be checked");
 }
 
+/* What is not in the report because a malloc could not be walked. */
+static void notice_malloc(struct memheap_snapshot *s)
+{
+	const struct malloc_map *malloc = &s->blocks.malloc;
+	bool all = !s->blocks.pymalloc.arenas.count && !s->blocks.mimalloc.pages.count;
+
+	if (malloc->found && !malloc->foreign.count)
+		return;
+	if (malloc->foreign.count)
+		notice_add(&s->notices, NOTICE_MALLOC_NOT_WALKED,
+			   "the malloc of %s is %s, whose memory is counted and not looked into: "
+			   "%s are not in the report",
+			   malloc->foreign_module->path, foreign_name(malloc->foreign_kind),
+			   all ? "all objects lie there (PYTHONMALLOC=malloc), and"
+			       : "objects and buffers of more than 512 bytes lie there, and");
+	else
+		notice_add(&s->notices, NOTICE_MALLOC_NOT_WALKED,
+			   "no malloc that is known was found: the memory of C code is accounted "
+			   "as unknown%s",
+			   all ? ", and with it all objects (PYTHONMALLOC=malloc)" : "");
+	if (all)
+		notice_hint(&s->notices, "run the program without PYTHONMALLOC=malloc, or with "
+					 "glibc's malloc");
+}
+
 /* Types whose size is made up by Python code. */
 static void notice_objects(struct memheap_snapshot *s)
 {
@@ -57,10 +82,7 @@ static void notice_objects(struct memheap_snapshot *s)
 			"their order in the interpreter, from what is known of their make, and "
 			"from the modules that have them",
 			s->objects.names_recovered);
-	if (!s->blocks.malloc.found)
-		notice_add(
-			&s->notices, NOTICE_MALLOC_NOT_WALKED,
-			"no glibc malloc was found: the memory of C code is accounted as unknown");
+	notice_malloc(s);
 }
 
 static void collect_gaps(struct memheap_snapshot *s)

@@ -261,20 +261,3 @@ def test_names_of_static_types_are_as_they_would_be_made_today(newest):
         rows = [line for line in file if line.startswith('STATIC_TYPE')]
     assert len(rows) > 190
     assert [line + '\n' for line in made.stdout.splitlines() if line.startswith('STATIC')] == rows
-
-
-def test_jemalloc_is_a_gap(newest):
-    library = '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2'
-    if not os.path.exists(library):
-        pytest.skip('no %s (Debian: libjemalloc2)' % library)
-    one = harness.Interpreter(newest.name, newest.command, newest.version,
-                              dict(newest.environment, LD_PRELOAD=library), newest.options)
-    core = harness.abort_core(one, 'kept = [str(i) * 200 for i in range(5000)];'
-                                   'import os; os.abort()')
-    result = core.memheap('analyze', '--format', 'json', check=False)
-    core.close()
-    report = json.loads(result.stdout)
-    assert [row['code'] for row in report['gaps']].count('MH0223') == 1
-    assert sum(row['bytes'] for row in report['memory']) == report['completeness']['image_bytes']
-    texts = {row['type']: row['objects'] for row in report['types']}['str']
-    assert texts > 1000     # those in pymalloc's arenas

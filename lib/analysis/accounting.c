@@ -345,6 +345,9 @@ static void add_malloc(struct builder *builder, const struct malloc_sums *sums)
 	add_leaf(builder, sums->states[CHUNK_TOP], "malloc/top");
 	add_leaf(builder, sums->guards, "malloc/debug guards");
 	add_leaf(builder, sums->overhead, "malloc/overhead");
+	add_leaf(builder, builder->areas[AREA_JEMALLOC], "jemalloc/not looked into");
+	add_leaf(builder, builder->areas[AREA_TCMALLOC], "tcmalloc/not looked into");
+	add_leaf(builder, builder->areas[AREA_MUSL], "musl/not looked into");
 }
 
 static uint64_t sum_statics(const struct memheap_snapshot *s)

@@ -13,6 +13,9 @@ const char *area_kind_name(enum area_kind kind)
 		[AREA_MAIN_HEAP] = "malloc main heap",
 		[AREA_THREAD_HEAP] = "malloc thread heap",
 		[AREA_MMAPPED] = "malloc mmapped chunk",
+		[AREA_JEMALLOC] = "jemalloc",
+		[AREA_TCMALLOC] = "tcmalloc",
+		[AREA_MUSL] = "musl malloc",
 		[AREA_FRAME_STACK] = "Python frame stack",
 		[AREA_MAIN_STACK] = "main stack",
 		[AREA_THREAD_STACK] = "thread stack",
@@ -67,6 +70,11 @@ static bool add_allocators(struct areas *areas, const struct memheap_snapshot *s
 		[HEAP_THREAD] = AREA_THREAD_HEAP,
 		[HEAP_MMAPPED] = AREA_MMAPPED,
 	};
+	static const enum area_kind foreign_kinds[] = {
+		[FOREIGN_JEMALLOC] = AREA_JEMALLOC,
+		[FOREIGN_TCMALLOC] = AREA_TCMALLOC,
+		[FOREIGN_MUSL] = AREA_MUSL,
+	};
 	const struct pymalloc *pymalloc = &s->blocks.pymalloc;
 	const struct mimalloc *mimalloc = &s->blocks.mimalloc;
 	const struct malloc_map *malloc = &s->blocks.malloc;
@@ -88,6 +96,12 @@ static bool add_allocators(struct areas *areas, const struct memheap_snapshot *s
 		const struct heap *heap = &malloc->heaps.items[i];
 
 		if (!add_owned(areas, heap->start, heap->end, kinds[heap->kind], i))
+			return false;
+	}
+	for (size_t i = 0; i < malloc->foreign.count; i++) {
+		const struct foreign_range *range = &malloc->foreign.items[i];
+
+		if (!add_owned(areas, range->start, range->end, foreign_kinds[range->kind], i))
 			return false;
 	}
 	return true;

@@ -17,6 +17,7 @@ static void cleanup_taken(struct malloc_taken *taken)
 {
 	free(taken->ranges.items);
 	free(taken->stacks.items);
+	free(taken->descriptors.items);
 }
 
 static int compare_ranges(const void *a, const void *b)
@@ -83,6 +84,13 @@ static bool collect_taken(struct malloc_taken *taken, const struct block_map *ma
 			return false;
 		*range = (struct malloc_range){ stacks->list.items[i].start,
 						stacks->list.items[i].end };
+	}
+	for (size_t i = 0; i < stacks->pointers.count; i++) {
+		vaddr *descriptor = vector_push(&taken->descriptors);
+
+		if (!descriptor)
+			return false;
+		*descriptor = stacks->pointers.items[i];
 	}
 	for (size_t i = 0; i < python->frame_stacks.count; i++) {
 		if (!take_range(taken, python->frame_stacks.items[i].start,

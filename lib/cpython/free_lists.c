@@ -27,12 +27,15 @@ struct marking {
 	const struct type_table *types;
 };
 
-/* Parks the used block that holds the dead object at `at`; false when there is none. */
+/* Parks the used block that holds the dead object at `at`; false when there is none. Blocks of a
+ * malloc that could not be walked are not known. */
 static bool park(const struct marking *marking, vaddr at, enum free_list_kind kind)
 {
 	struct block block;
 
-	if (!block_find(marking->map, at, &block) || marking->map->tags[block.id] != BLOCK_USED)
+	if (!block_find(marking->map, at, &block))
+		return malloc_is_unwalked(&marking->map->malloc, at);
+	if (marking->map->tags[block.id] != BLOCK_USED)
 		return false;
 	marking->map->tags[block.id] = tag_make(BLOCK_PARKED, kind, TYPE_NONE);
 	return true;

@@ -146,6 +146,16 @@ static uint64_t commit_claims(struct worker *worker, struct block_map *map, uint
 	return bytes;
 }
 
+/* Whether a claim lies in memory of a malloc that could not be walked: its size is not known. */
+static bool claims_unwalked(const struct worker *worker, const struct block_map *map)
+{
+	for (size_t i = 0; i < worker->claims.count; i++) {
+		if (malloc_is_unwalked(&map->malloc, worker->claims.items[i].at))
+			return true;
+	}
+	return false;
+}
+
 /* Counts an object in a block, and its claims, which must hold what it says it has outside. */
 static void add_object(const struct pass *pass, struct worker *worker,
 		       const struct verdict *verdict, const struct measure *measure,
@@ -155,7 +165,8 @@ static void add_object(const struct pass *pass, struct worker *worker,
 
 	account(pass, worker, verdict, measure, block_bytes, 0, 1);
 	bytes = commit_claims(worker, pass->map, verdict->type);
-	if (measure->size > measure->inside + measure->elsewhere + bytes && !measure->unreadable)
+	if (measure->size > measure->inside + measure->elsewhere + bytes && !measure->unreadable &&
+	    !claims_unwalked(worker, pass->map))
 		gap_add(&worker->gaps, GAP_OBJECT_INCONSISTENT, verdict->object.at, 0);
 }
 

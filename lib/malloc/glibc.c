@@ -324,14 +324,16 @@ struct memheap_error *malloc_load(struct malloc_map *map, const struct image *im
 				  struct gaps *gaps)
 {
 	if (!glibc_find_main_arena(map, image, modules))
-		return malloc_find_unwalked(map, image, taken, gaps) ? NULL : &error_no_memory;
+		return malloc_find_unwalked(map, image, modules, taken, gaps) ? NULL
+									      : &error_no_memory;
 	if (!find_arenas(map, image, gaps) || !add_main_heap(map, image, modules, taken, gaps))
 		return &error_no_memory;
 	for (uint32_t i = 1; i < map->arenas.count; i++) {
 		if (!add_thread_heaps(map, image, i, taken, gaps))
 			return &error_no_memory;
 	}
-	if (!order_heaps(map) || !glibc_find_mmapped(map, image, taken) || !order_heaps(map))
+	if (!order_heaps(map) || !glibc_find_mmapped(map, image, taken) || !order_heaps(map) ||
+	    !malloc_find_unwalked(map, image, modules, taken, gaps))
 		return &error_no_memory;
 	glibc_mark_lists(map, image, gaps);
 	return NULL;
@@ -343,6 +345,7 @@ void malloc_unload(struct malloc_map *map)
 	free(map->heaps.items);
 	free(map->chunks.items);
 	free(map->unwalked.items);
+	free(map->foreign.items);
 	*map = (struct malloc_map){ 0 };
 }
 

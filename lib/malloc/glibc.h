@@ -66,7 +66,8 @@ bool malloc_overlaps_taken(const struct malloc_taken *taken, vaddr start, vaddr 
 /* False when out of memory. */
 bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end);
 
-/* Where there is no glibc malloc: all anonymous memory that nobody has taken is unwalked, and a
- * gap. False when out of memory. */
+/* Finds the memory of other allocators; where there is no glibc malloc, all anonymous memory that
+ * nobody has taken may be theirs. Each is a gap. False when out of memory. */
 bool malloc_find_unwalked(struct malloc_map *map, const struct image *image,
-			  const struct malloc_taken *taken, struct gaps *gaps);
+			  const struct modules *modules, const struct malloc_taken *taken,
+			  struct gaps *gaps);

@@ -49,6 +49,15 @@ struct malloc_range {
 	vaddr start, end;
 };
 
+/* Allocators that are known by name, and not looked into. */
+enum foreign_kind { FOREIGN_NONE, FOREIGN_JEMALLOC, FOREIGN_TCMALLOC, FOREIGN_MUSL, FOREIGN_KINDS };
+
+/* A stretch of memory of such an allocator. */
+struct foreign_range {
+	vaddr start, end;
+	enum foreign_kind kind;
+};
+
 struct malloc_map {
 	const char *found; /* how: "symbol main_arena", "search by structure"; NULL: not found */
 	vaddr main_arena;
@@ -60,12 +69,16 @@ struct malloc_map {
 	VECTOR(struct chunk) chunks; /* by start */
 	/* where malloc's chunks, or another allocator's, may be that could not be walked */
 	VECTOR(struct malloc_range) unwalked;
+	VECTOR(struct foreign_range) foreign; /* by start; in `unwalked` too */
+	enum foreign_kind foreign_kind;       /* of the last one that was met; NONE: none */
+	const struct module *foreign_module;
 };
 
 /* Memory that is not malloc's. */
 struct malloc_taken {
 	VECTOR(struct malloc_range) ranges; /* for certain; by start, without overlaps */
 	VECTOR(struct malloc_range) stacks; /* probably; by start, without overlaps */
+	VECTOR(vaddr) descriptors;          /* one of the C library in each thread's */
 };
 
 /* Walks malloc. A heap that can't be walked is a gap; no malloc at all leaves the map empty. */
@@ -83,6 +96,12 @@ const struct heap *malloc_heap_after(const struct malloc_map *map, vaddr at);
 
 /* The chunk of `heap` whose usable bytes hold `at`: its index, or SIZE_MAX. */
 size_t malloc_find_chunk(const struct malloc_map *map, const struct heap *heap, vaddr at);
+
+/* Whether what lies at `at` belongs to a malloc that could not be walked. */
+bool malloc_is_unwalked(const struct malloc_map *map, vaddr at);
+
+/* What an allocator is called in reports. */
+const char *foreign_name(enum foreign_kind kind);
 
 /* What `state` is called in reports. */
 const char *chunk_state_name(enum chunk_state state);

@@ -33,7 +33,14 @@ bool stacks_find(struct stacks *stacks, const struct image *image, const struct 
 		const struct process_thread *thread = &process->threads.items[i];
 		const struct segment *segment = image_segment(image, thread->sp);
 		struct stack *stack;
+		vaddr *pointer;
 
+		if (thread->tls) {
+			pointer = vector_push(&stacks->pointers);
+			if (!pointer)
+				return false;
+			*pointer = thread->tls;
+		}
 		if (!segment || segment->path)
 			continue;
 		stack = vector_push(&stacks->list);
@@ -55,5 +62,6 @@ bool stacks_find(struct stacks *stacks, const struct image *image, const struct 
 void stacks_deinit(struct stacks *stacks)
 {
 	free(stacks->list.items);
+	free(stacks->pointers.items);
 	*stacks = (struct stacks){ 0 };
 }

@@ -209,7 +209,25 @@ static void reports_what_cannot_be_walked(void **state)
 	load(&memory);
 	assert_null(memory.map.found);
 	assert_int_equal(memory.map.chunks.count, 0);
-	assert_int_equal(memory.gaps.kinds[GAP_MALLOC_UNKNOWN].bytes, HEAP_SIZE + LIBC_BYTES);
+	assert_int_equal(memory.gaps.kinds[GAP_MALLOC_UNKNOWN].bytes, HEAP_SIZE);
+	tear_down(&memory);
+}
+
+static void tells_another_allocator_by_what_its_data_leads_to(void **state)
+{
+	struct process_memory memory;
+
+	(void)state;
+	set_up(&memory);
+	memory.module.path = "/lib/libjemalloc.so.2";
+	load(&memory); /* its data has the address of the top chunk */
+	assert_null(memory.map.found);
+	assert_int_equal(memory.map.foreign.count, 1);
+	assert_int_equal(memory.map.foreign.items[0].kind, FOREIGN_JEMALLOC);
+	assert_int_equal(memory.map.foreign.items[0].start, HEAP_AT);
+	assert_int_equal(memory.map.foreign.items[0].end, HEAP_AT + HEAP_SIZE);
+	assert_true(malloc_is_unwalked(&memory.map, HEAP_AT));
+	assert_false(malloc_is_unwalked(&memory.map, LIBC_AT));
 	tear_down(&memory);
 }
 
@@ -222,6 +240,7 @@ int main(void)
 		cmocka_unit_test(leaves_a_ring_of_arenas_that_misses_the_first),
 		cmocka_unit_test(leaves_memory_of_others_alone),
 		cmocka_unit_test(reports_what_cannot_be_walked),
+		cmocka_unit_test(tells_another_allocator_by_what_its_data_leads_to),
 	};
 
 	return RUN_TESTS(tests);
