@@ -10,21 +10,24 @@
 #include "fingerprints.h"
 #include "values.h"
 
-#define ROUNDS_MAX 16
-#define GROUP_MAX  8 /* types with the same fingerprint */
+#define ROUNDS_MAX  8
+#define ENTRIES_MAX 4096 /* looked at, of one dict */
+#define GROUP_MAX   8    /* types with the same fingerprint */
 
 /* A dict's keys at work. */
 struct keys_sum {
 	const struct memory *memory;
 	uint64_t sum;
+	size_t count;
 };
 
-static void add_key(void *closure, vaddr key, vaddr value)
+static bool add_key(void *closure, vaddr key, vaddr value)
 {
 	struct keys_sum *keys = closure;
 
 	(void)value;
 	keys->sum += str_hash(keys->memory, key);
+	return ++keys->count < ENTRIES_MAX;
 }
 
 /* The dict of a static type; 3.12 and later: in the interpreter, where tp_subclasses says.
@@ -82,7 +85,7 @@ bool fingerprints_init(struct fingerprints *prints, struct type_table *table,
 	for (size_t i = 0; i < types; i++) {
 		const struct type *type = &table->list.items[i];
 		vaddr dict = type->named ? 0 : type_dict(python, type->at);
-		struct keys_sum keys = { &python->memory, 0 };
+		struct keys_sum keys = { &python->memory, 0, 0 };
 
 		if (dict)
 			dict_each(&python->memory, dict, add_key, &keys);
@@ -271,7 +274,7 @@ struct place {
 };
 
 /* A key of tp_subclasses is the address of a type. */
-static void count_subclass(void *closure, vaddr key, vaddr value)
+static bool count_subclass(void *closure, vaddr key, vaddr value)
 {
 	struct place *place = closure;
 	int64_t type;
@@ -280,6 +283,7 @@ static void count_subclass(void *closure, vaddr key, vaddr value)
 	place->count++;
 	if (long_value(place->memory, key, &type) && (vaddr)type == place->type)
 		place->found = place->count;
+	return !place->found && place->count < ENTRIES_MAX;
 }
 
 /* When the type was prepared, to compare with others of the same base; 0: nobody knows. 3.12: its

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "static_names.h"
 
 #include "../base/cleanup.h"
@@ -9,8 +11,9 @@
 #define TYPES_MIN      100 /* in the table, or it is none */
 #define COUNT_MAX      (1 << 20)
 #define NAME_MAX_BYTES 256
-#define ROUNDS_MAX     16
-#define DEPTH_MAX      8 /* dots in the name of a module */
+#define ROUNDS_MAX     8
+#define DEPTH_MAX      8          /* dots in the name of a module */
+#define VISITS_MAX     (16 << 20) /* entries of dicts */
 
 /* Gives a static type a name; false when it has one. */
 static bool set_name(struct type *type, const char *name)
@@ -81,29 +84,32 @@ struct naming {
 	struct type_table *table;
 	const struct python *python;
 	struct fingerprints *prints; /* the name must fit one of them; NULL: it need not */
-	const char *module;          /* at work */
+	char module[NAME_MAX_BYTES]; /* at work */
 	unsigned depth;              /* dots in the names of the modules whose turn it is */
-	size_t named;
+	size_t visits, named;
 };
 
-static void name_type(void *closure, vaddr key, vaddr value)
+static bool name_type(void *closure, vaddr key, vaddr value)
 {
 	struct naming *naming = closure;
 	uint32_t index = type_find(naming->table, value);
-	struct strings *strings = &naming->table->strings;
-	const char *name, *known_as;
+	char name[NAME_MAX_BYTES], known_as[2 * NAME_MAX_BYTES];
+	struct type *type;
 
-	if (index == TYPE_NONE || naming->table->list.items[index].named)
-		return;
-	name = str_value(&naming->python->memory, key, NAME_MAX_BYTES, strings);
-	known_as = name ? strings_format(strings, "%s.%s", naming->module, name) : NULL;
-	if (!known_as)
-		return;
+	if (naming->visits++ == VISITS_MAX)
+		return false;
+	if (index == TYPE_NONE || naming->table->list.items[index].named ||
+	    !str_copy(&naming->python->memory, key, name, sizeof(name)))
+		return true;
+	type = &naming->table->list.items[index];
+	snprintf(known_as, sizeof(known_as), "%s.%s", naming->module, name);
 	if (naming->prints)
 		naming->named += fingerprints_name_known(naming->prints, index, known_as);
-	else
-		naming->named += set_name(&naming->table->list.items[index],
-					  strcmp(naming->module, "builtins") ? known_as : name);
+	else if (!type->heap)
+		naming->named += set_name(
+			type, strings_format(&naming->table->strings, "%s",
+					     strcmp(naming->module, "builtins") ? known_as : name));
+	return true;
 }
 
 static unsigned count_dots(const char *text)
@@ -116,25 +122,27 @@ static unsigned count_dots(const char *text)
 }
 
 /* `value` is a module of sys.modules. */
-static void name_module(void *closure, vaddr key, vaddr value)
+static bool name_module(void *closure, vaddr key, vaddr value)
 {
 	struct naming *naming = closure;
 	const struct memory *memory = &naming->python->memory;
 	uint64_t dict;
 
+	if (naming->visits++ >= VISITS_MAX)
+		return false;
 	/* md_dict, the first member: Include/internal/pycore_moduleobject.h */
-	if (!image_u64(memory->image, value + layout_offset(memory->layout, SIZE_OBJECT), &dict))
-		return;
-	naming->module = str_value(memory, key, NAME_MAX_BYTES, &naming->table->strings);
-	if (naming->module && count_dots(naming->module) == naming->depth)
+	if (image_u64(memory->image, value + layout_offset(memory->layout, SIZE_OBJECT), &dict) &&
+	    str_copy(memory, key, naming->module, sizeof(naming->module)) &&
+	    count_dots(naming->module) == naming->depth)
 		dict_each(memory, dict, name_type, naming);
+	return true;
 }
 
 static size_t name_by_modules(struct type_table *table, const struct python *python,
 			      struct fingerprints *prints)
 {
 	const struct interpreter *interp = &python->interpreters.items[0];
-	struct naming naming = { table, python, prints, "builtins", 0, 0 };
+	struct naming naming = { table, python, prints, "builtins", 0, 0, 0 };
 
 	if (interp->builtins)
 		dict_each(&python->memory, interp->builtins, name_type, &naming);

@@ -8,6 +8,7 @@
 
 #define LONG_DIGIT_BITS 30
 #define DICT_LOOKUP_MAX 1000000
+#define HASHED_MAX      256
 #define FNV_START       0xcbf29ce484222325
 #define FNV_FACTOR      0x100000001b3
 
@@ -109,16 +110,39 @@ bool str_equals(const struct memory *memory, vaddr at, const char *text)
 	return bytes && !memcmp(bytes, text, characters.count);
 }
 
-uint64_t str_hash(const struct memory *memory, vaddr at)
+/* The characters of a compact ASCII str, of which there are fewer than `limit`; NULL for another.
+ */
+static const uint8_t *ascii_characters(const struct memory *memory, vaddr at, size_t limit,
+				       size_t *count)
 {
 	struct characters characters;
-	const uint8_t *bytes;
-	uint64_t hash = FNV_START;
 
-	if (!find_characters(memory, at, &characters) || !characters.ascii)
-		return 0;
-	bytes = image_at(memory->image, characters.at, characters.count);
-	for (uint64_t i = 0; bytes && i < characters.count; i++)
+	if (!find_characters(memory, at, &characters) || !characters.ascii ||
+	    characters.width != 1 || characters.count >= limit)
+		return NULL;
+	*count = characters.count;
+	return image_at(memory->image, characters.at, characters.count);
+}
+
+bool str_copy(const struct memory *memory, vaddr at, char *ret, size_t size)
+{
+	size_t count;
+	const uint8_t *bytes = ascii_characters(memory, at, size, &count);
+
+	if (!bytes)
+		return false;
+	memcpy(ret, bytes, count);
+	ret[count] = '\0';
+	return true;
+}
+
+uint64_t str_hash(const struct memory *memory, vaddr at)
+{
+	uint64_t hash = FNV_START;
+	size_t count;
+	const uint8_t *bytes = ascii_characters(memory, at, HASHED_MAX, &count);
+
+	for (size_t i = 0; bytes && i < count; i++)
 		hash = (hash ^ bytes[i]) * FNV_FACTOR;
 	return bytes ? hash : 0;
 }
@@ -164,8 +188,9 @@ void dict_each(const struct memory *memory, vaddr at, dict_entry_fn *fn, void *c
 	for (uint64_t i = 0; i < MIN(keys.used, (uint64_t)DICT_LOOKUP_MAX); i++) {
 		vaddr key, value;
 
-		if (dict_keys_entry(memory, &keys, i, &key, &value) && key && value)
-			fn(closure, key, value);
+		if (dict_keys_entry(memory, &keys, i, &key, &value) && key && value &&
+		    !fn(closure, key, value))
+			return;
 	}
 }
 

@@ -15,11 +15,15 @@ bool str_equals(const struct memory *memory, vaddr at, const char *text);
 /* The value of the int at `at` when it has at most two digits (60 bits). */
 bool long_value(const struct memory *memory, vaddr at, int64_t *ret);
 
-/* FNV-1a of the characters of the compact ASCII str at `at`; 0 when it is none. */
+/* FNV-1a of the characters of the compact ASCII str at `at`; 0 when it is none, or long. */
 uint64_t str_hash(const struct memory *memory, vaddr at);
 
-/* Called for each key and value of a dict; both are addresses of objects. */
-typedef void dict_entry_fn(void *closure, vaddr key, vaddr value);
+/* Copies the characters of the compact ASCII str at `at` to `ret`; false when it is none, or they
+ * are `size` or more. */
+bool str_copy(const struct memory *memory, vaddr at, char *ret, size_t size);
+
+/* Called for each key and value of a dict, both addresses of objects; false ends the visit. */
+typedef bool dict_entry_fn(void *closure, vaddr key, vaddr value);
 
 /* Visits the entries of the dict at `at`, which shares its keys with no other. */
 void dict_each(const struct memory *memory, vaddr at, dict_entry_fn *fn, void *closure);
