@@ -229,7 +229,10 @@ def test_debug_build_without_dwarf_is_refused(debug_build):
     prefix = harness.ask(debug_build.command)[4]
     stripped = harness.Interpreter('debug', [copy], debug_build.version, {'PYTHONHOME': prefix})
     core = harness.abort_core(stripped, CODE)
-    result = core.memheap('analyze', check=False)
+    results = [core.memheap('analyze', check=False)]
+    harness.hide_files(core.path)       # then sys tells that it is one
+    results.append(core.memheap('analyze', check=False))
     core.close()
-    assert result.code == 3 and not result.stdout
-    assert 'is a debug build' in result.stderr
+    for result in results:
+        assert result.code == 3 and not result.stdout
+        assert 'is a debug build' in result.stderr

@@ -41,6 +41,8 @@ static struct base bases[] = {
 	{ .core = "3.13.core.gz", .executable = "3.13.elf" },
 	{ .core = "3.8.core.gz", .executable = "3.8.elf" },
 	{ .core = "3.8.core.gz", .executable = "3.8.stripped.elf" },
+	/* without an ELF file */
+	{ .core = "3.8.core.gz", .executable = "3.8.core.gz" },
 };
 
 /* The content of a file in CORES, unpacked. */
