@@ -201,6 +201,24 @@ def test_types_are_the_same_without_any_file(without_files):
         assert python_rows(report) == python_rows(expected)
 
 
+def test_without_even_the_headers_of_files(interpreter):
+    """Bit 4 of coredump_filter is off: nothing tells how long a .bss is."""
+    if interpreter.environment or not interpreter.files or 'pydebug' in interpreter.name or \
+            interpreter.root:
+        pytest.skip('%s: its memory is that of the interpreter as it is' % interpreter)
+    core = harness.abort_core(interpreter, 'import os;'
+                              'open("/proc/self/coredump_filter", "w").write("0x23"); os.abort()')
+    expected = json.loads(core.memheap('analyze', '--format', 'json').stdout)
+    harness.hide_files(core.path)
+    report = json.loads(core.memheap('analyze', '--format', 'json').stdout)
+    core.close()
+    named, unnamed = sizes(report)
+    names = {row['type'] for row in named}
+    assert named == [row for row in expected['types'] if row['type'] in names]
+    assert len(unnamed) == len(expected['types']) - len(named) <= 2
+    assert sum(row['bytes'] for row in report['memory']) == report['completeness']['image_bytes']
+
+
 PRINTS = {(3, 8): '3_8', (3, 9): '3_9', (3, 10): '3_10', (3, 11): '3_11', (3, 12): '3_12'}
 
 

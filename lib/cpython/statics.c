@@ -92,6 +92,23 @@ static bool covers_type(const struct judge *judge, vaddr at, uint64_t size)
 	return false;
 }
 
+/* The end of the arena or frame stack that holds `at`, or 0. Where the headers of a module are
+ * missing (modules.c), what is mapped right behind its data counts as its data. */
+static vaddr end_of_mapping(const struct block_map *map, const struct python *python, vaddr at)
+{
+	const struct arena *arena = pymalloc_find_arena(&map->pymalloc, at);
+
+	if (arena)
+		return arena->start + map->pymalloc.arena_bytes;
+	for (size_t i = 0; i < python->frame_stacks.count; i++) {
+		const struct frame_stack *stack = &python->frame_stacks.items[i];
+
+		if (at >= stack->start && at < stack->end)
+			return stack->end;
+	}
+	return 0;
+}
+
 /* Searches [*at, end) of a run, and sets `*at` behind what it found last. */
 static bool search_range(struct block_map *map, const struct judge *judge,
 			 const struct image_run *run, vaddr *at, vaddr end)
@@ -108,9 +125,15 @@ static bool search_range(struct block_map *map, const struct judge *judge,
 		};
 		struct verdict verdict;
 		uint64_t inner = 0;
+		vaddr behind;
 
 		if (judge_header(judge, &candidate, &verdict) && is_expected(judge, &verdict))
 			inner = inner_size(judge, &verdict);
+		behind = inner ? end_of_mapping(map, judge->python, *at) : 0;
+		if (behind) {
+			*at = behind;
+			continue;
+		}
 		*at += sizeof(vaddr);
 		if (!inner || inner > UINT32_MAX || covers_type(judge, candidate.at, inner))
 			continue;

@@ -378,6 +378,17 @@ static void find_executable(struct modules *modules, const struct process *proce
 	}
 }
 
+/* Neither the core nor a file has the module's headers: its .bss is taken to be what is mapped
+ * right behind its data, writable and of no file. */
+static void add_bss(struct module *module, const struct image *image)
+{
+	const struct segment *segment = image_segment(image, module->end);
+
+	if (segment && segment->start == module->end && !segment->path &&
+	    (segment->permissions & PF_W))
+		module->end = segment->end;
+}
+
 struct memheap_error *modules_load(struct modules *modules, struct target *target,
 				   const struct module_search *search, struct notices *notices)
 {
@@ -399,8 +410,11 @@ struct memheap_error *modules_load(struct modules *modules, struct target *targe
 			       module == modules->executable))
 			return &error_no_memory;
 		notice_bad(notices, module);
-		if (!module->file)
+		if (!module->file) {
+			if (!module->headers.load_count)
+				add_bss(module, image);
 			continue;
+		}
 		if (!module->headers.load_count) {
 			module->headers = module->file->headers;
 			set_range(module, module->start);
