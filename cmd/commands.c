@@ -156,7 +156,8 @@ static const struct command objects = {
 		       "unless sorted. As jsonl or csv they are streamed.",
 	.examples = "  memheap objects core.1234 --type dict --sort occupied_bytes --limit 20\n"
 		    "  memheap objects core.1234 --min-size 1M\n"
-		    "  memheap objects core.1234 --format jsonl -o objects.jsonl\n",
+		    "  memheap objects core.1234 --format jsonl -o objects.jsonl\n"
+		    "  memheap objects core.1234 --refs --format jsonl -o graph.jsonl\n",
 	.run = command_report,
 };
 

@@ -37,6 +37,9 @@ const struct option_row option_rows[] = {
 	  "Only objects that occupy at most SIZE bytes" },
 	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS | COMMAND_OBJECT,
 	  "Show values: the characters of strings, numbers, raw bytes. They may be secret" },
+	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
+	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "
+	  "tp_traverse visits, and what is only likely; as jsonl, json and csv the addresses" },
 	{ OPTION_BYTES, "bytes", 'b', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
 	  "Exact bytes in tables in place of KiB, MiB, GiB" },
 	{ OPTION_COLOR, "color", 0, ARGUMENT_CHOICE, "WHEN", "auto|always|never", COMMANDS_REPORT,
@@ -221,6 +224,9 @@ static bool set_query(struct settings *settings, const struct option_row *row, c
 	case OPTION_MAX_SIZE:
 		return parse_size(value, &query->max_bytes) ||
 		       complain(row, value, "a size such as 512, 64k or 1.5G");
+	case OPTION_REFS:
+		query->references = true;
+		return true;
 	default:
 		query->values = true;
 		return true;

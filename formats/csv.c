@@ -31,6 +31,10 @@ static void write_cell(enum memheap_kind kind, const struct memheap_cell *cell, 
 	case MEMHEAP_ADDRESS:
 		fprintf(out, "0x%" PRIx64, cell->number);
 		return;
+	case MEMHEAP_ADDRESSES:
+		for (size_t i = 0; i < cell->addresses->count; i++)
+			fprintf(out, "%s0x%" PRIx64, i ? " " : "", cell->addresses->items[i]);
+		return;
 	case MEMHEAP_PERCENT:
 		fprintf(out, "%.10g", (double)cell->number / 100);
 		return;

@@ -20,18 +20,34 @@ struct writer {
 	bool lines; /* jsonl: no commas */
 };
 
-static json_t *cell_value(enum memheap_kind kind, const struct memheap_cell *cell)
+static json_t *address_value(uint64_t value)
 {
 	char address[24];
 
+	snprintf(address, sizeof(address), "0x%" PRIx64, value);
+	return json_string(address);
+}
+
+static json_t *addresses_value(const struct memheap_addresses *addresses)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < addresses->count; i++)
+		json_array_append_new(array, address_value(addresses->items[i]));
+	return array;
+}
+
+static json_t *cell_value(enum memheap_kind kind, const struct memheap_cell *cell)
+{
 	if (!cell->present)
 		return json_null();
 	switch (kind) {
 	case MEMHEAP_TEXT:
 		return json_string(cell->text);
 	case MEMHEAP_ADDRESS:
-		snprintf(address, sizeof(address), "0x%" PRIx64, cell->number);
-		return json_string(address);
+		return address_value(cell->number);
+	case MEMHEAP_ADDRESSES:
+		return addresses_value(cell->addresses);
 	case MEMHEAP_PERCENT:
 		return json_real((double)cell->number / 100);
 	case MEMHEAP_FLAG:
@@ -85,6 +101,14 @@ static void write_text(const char *text, FILE *out)
 	putc('"', out);
 }
 
+static void write_addresses(const struct memheap_addresses *addresses, FILE *out)
+{
+	putc('[', out);
+	for (size_t i = 0; i < addresses->count; i++)
+		fprintf(out, "%s\"0x%" PRIx64 "\"", i ? ", " : "", addresses->items[i]);
+	putc(']', out);
+}
+
 static void write_cell(enum memheap_kind kind, const struct memheap_cell *cell, FILE *out)
 {
 	if (!cell->present) {
@@ -97,6 +121,9 @@ static void write_cell(enum memheap_kind kind, const struct memheap_cell *cell, 
 		return;
 	case MEMHEAP_ADDRESS:
 		fprintf(out, "\"0x%" PRIx64 "\"", cell->number);
+		return;
+	case MEMHEAP_ADDRESSES:
+		write_addresses(cell->addresses, out);
 		return;
 	case MEMHEAP_PERCENT:
 		fprintf(out, "%.10g", (double)cell->number / 100);

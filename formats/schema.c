@@ -9,14 +9,19 @@
 static json_t *type_schema(const struct memheap_column *column)
 {
 	static const char *const types[] = {
-		[MEMHEAP_TEXT] = "string",    [MEMHEAP_BYTES] = "integer",
-		[MEMHEAP_COUNT] = "integer",  [MEMHEAP_NUMBER] = "integer",
-		[MEMHEAP_ADDRESS] = "string", [MEMHEAP_PERCENT] = "number",
-		[MEMHEAP_FLAG] = "boolean",   [MEMHEAP_ID] = "integer",
+		[MEMHEAP_TEXT] = "string",     [MEMHEAP_BYTES] = "integer",
+		[MEMHEAP_COUNT] = "integer",   [MEMHEAP_NUMBER] = "integer",
+		[MEMHEAP_ADDRESS] = "string",  [MEMHEAP_PERCENT] = "number",
+		[MEMHEAP_FLAG] = "boolean",    [MEMHEAP_ID] = "integer",
+		[MEMHEAP_ADDRESSES] = "array",
 	};
 	json_t *schema = json_pack("{s:[s, s], s:s}", "type", types[column->kind], "null",
 				   "description", column->doc);
 
+	if (column->kind == MEMHEAP_ADDRESSES)
+		json_object_set_new(
+			schema, "items",
+			json_pack("{s:s, s:s}", "type", "string", "pattern", "^0x[0-9a-f]+$"));
 	if (column->kind == MEMHEAP_ADDRESS)
 		json_object_set_new(schema, "pattern", json_string("^0x[0-9a-f]+$"));
 	if (column->kind == MEMHEAP_BYTES || column->kind == MEMHEAP_COUNT ||

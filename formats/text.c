@@ -101,7 +101,9 @@ struct printing {
 	bool failed;
 };
 
-static struct libscols_table *new_table(const struct printing *printing)
+/* A table that begins with `first`: columns of addresses that nobody asked for are hidden. */
+static struct libscols_table *new_table(const struct printing *printing,
+					const struct memheap_cell *first)
 {
 	struct libscols_table *table = scols_new_table();
 
@@ -116,9 +118,11 @@ static struct libscols_table *new_table(const struct printing *printing)
 	for (size_t i = 0; i < printing->shape->column_count; i++) {
 		const struct memheap_column *column = &printing->shape->columns[i];
 		bool text = column->kind == MEMHEAP_TEXT;
+		bool hidden = column->kind == MEMHEAP_ADDRESSES && !first[i].present;
 
 		if (!scols_table_new_column(table, column->title, text ? 0.1 : 1,
-					    text ? SCOLS_FL_TRUNC : SCOLS_FL_RIGHT)) {
+					    (text ? SCOLS_FL_TRUNC : SCOLS_FL_RIGHT) |
+						    (hidden ? SCOLS_FL_HIDDEN : 0))) {
 			scols_unref_table(table);
 			return NULL;
 		}
@@ -143,7 +147,7 @@ static bool add_row(void *closure, const struct memheap_cell *cells)
 	struct libscols_line *line;
 
 	if (!printing->table)
-		printing->table = new_table(printing);
+		printing->table = new_table(printing, cells);
 	line = printing->table ? scols_table_new_line(printing->table, NULL) : NULL;
 	printing->failed = !line;
 	for (size_t i = 0; line && i < printing->shape->column_count; i++) {

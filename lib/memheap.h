@@ -108,13 +108,14 @@ void memheap_snapshot_destroy(struct memheap_snapshot *snapshot);
 /* What a cell holds. */
 enum memheap_kind {
 	MEMHEAP_TEXT,
-	MEMHEAP_BYTES,   /* a number of bytes */
-	MEMHEAP_COUNT,   /* a number of things */
-	MEMHEAP_NUMBER,  /* a signed number that is neither */
-	MEMHEAP_ID,      /* a number that names something: a process, a thread, a version */
-	MEMHEAP_ADDRESS, /* in the target; JSON: a string "0x…" */
-	MEMHEAP_PERCENT, /* in hundredths of a percent */
-	MEMHEAP_FLAG,    /* true or false */
+	MEMHEAP_BYTES,     /* a number of bytes */
+	MEMHEAP_COUNT,     /* a number of things */
+	MEMHEAP_NUMBER,    /* a signed number that is neither */
+	MEMHEAP_ID,        /* a number that names something: a process, a thread, a version */
+	MEMHEAP_ADDRESS,   /* in the target; JSON: a string "0x…" */
+	MEMHEAP_PERCENT,   /* in hundredths of a percent */
+	MEMHEAP_FLAG,      /* true or false */
+	MEMHEAP_ADDRESSES, /* any number of them; JSON: an array of strings "0x…" */
 };
 
 /* One column of a table. Keys are stable: the same key means the same everywhere. */
@@ -151,10 +152,17 @@ struct memheap_report_shape {
 	enum memheap_stage needs;
 };
 
+/* The value of a cell of MEMHEAP_ADDRESSES. */
+struct memheap_addresses {
+	const uint64_t *items;
+	size_t count;
+};
+
 /* A value; `present` is false where there is none (null in JSON). */
 struct memheap_cell {
 	union {
 		const char *text;
+		const struct memheap_addresses *addresses;
 		uint64_t number;
 		int64_t signed_number;
 	};
@@ -172,6 +180,7 @@ struct memheap_query {
 	const char *region; /* a shell pattern for region names; may be NULL */
 	uint64_t address;   /* for the report "object" */
 	bool values;        /* show the values of strings */
+	bool references;    /* in the report "objects": what each of them refers to */
 	const char *sort;   /* a column of the main table; NULL: its own order */
 	bool ascending;
 	uint64_t limit; /* rows of the main table; 0: all of them */

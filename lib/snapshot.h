@@ -2,7 +2,7 @@
 /* A snapshot: the products of all stages, in the order in which they are made. */
 #pragma once
 
-#include "cpython/objects.h"
+#include "cpython/references.h"
 
 struct memheap_snapshot {
 	enum memheap_stage stage; /* how far it was decoded */

@@ -290,6 +290,13 @@ class Core:
                 address, kind, size, tracked, refcount = line.rstrip('\n').split('\t')
                 yield int(address, 16), kind, int(size), tracked == '1', int(refcount)
 
+    def referents(self):
+        """(address, what gc.get_referents() tells) of the same objects."""
+        with open(os.path.join(self.directory, 'referents.tsv')) as file:
+            for line in file:
+                address, *referents = [int(word, 16) for word in line.split()]
+                yield address, referents
+
     def facts(self):
         with open(os.path.join(self.directory, 'facts.py')) as file:
             return eval(file.read())

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../cpython/values.h"
+#include "referents.h"
 #include "sections.h"
 
 #define VALUE_MAX 200 /* characters of a value that are shown */
@@ -21,6 +22,10 @@ enum {
 	OBJECTS_REFCOUNT,
 	OBJECTS_REGION,
 	OBJECTS_VALUE,
+	OBJECTS_REFS,
+	OBJECTS_WEAK_REFS,
+	OBJECTS_EXTRA_REFS,
+	OBJECTS_CONSERVATIVE_REFS,
 };
 
 static const struct memheap_column objects_columns[] = {
@@ -38,6 +43,19 @@ static const struct memheap_column objects_columns[] = {
 			     "What the memory is that it lies in" },
 	[OBJECTS_VALUE] = { "value", "VALUE", MEMHEAP_TEXT,
 			    "Its value, for str and int; only when asked for", true },
+	[OBJECTS_REFS] = { "refs", "REFS", MEMHEAP_ADDRESSES,
+			   "The objects that it refers to, as gc.get_referents() would give them: "
+			   "what its tp_traverse visits; this and the next three only when asked "
+			   "for",
+			   true },
+	[OBJECTS_WEAK_REFS] = { "weak_refs", "WEAK REFS", MEMHEAP_ADDRESSES,
+				"Those that it refers to weakly", true },
+	[OBJECTS_EXTRA_REFS] = { "extra_refs", "EXTRA REFS", MEMHEAP_ADDRESSES,
+				 "Those that it holds, and no tp_traverse visits", true },
+	[OBJECTS_CONSERVATIVE_REFS] = { "conservative_refs", "MAYBE REFS", MEMHEAP_ADDRESSES,
+					"Objects whose address is among its words, if nobody knows "
+					"what these words are",
+					true },
 };
 
 static const struct memheap_table_shape objects_shape = {
@@ -66,6 +84,7 @@ struct stream {
 	uint64_t region_rank[AREA_KINDS];
 	struct sorted_object *sorted;
 	size_t sorted_count;
+	struct referents referents; /* of the object at hand */
 };
 
 /* The blocks of the four kinds, each by address, merged. */
@@ -189,8 +208,23 @@ static const char *value_text(const struct memheap_snapshot *s, const struct obj
 	return NULL;
 }
 
-/* Hands one object on as a row. */
-static bool emit(const struct memheap_table *table, const struct stream *stream,
+static void set_referents(struct memheap_cell *cells, const struct memheap_snapshot *s,
+			  struct referents *referents, block_id id)
+{
+	static const int columns[REFERENCE_KINDS] = {
+		[REFERENCE_STRONG] = OBJECTS_REFS,
+		[REFERENCE_WEAK] = OBJECTS_WEAK_REFS,
+		[REFERENCE_EXTRA] = OBJECTS_EXTRA_REFS,
+		[REFERENCE_CONSERVATIVE] = OBJECTS_CONSERVATIVE_REFS,
+	};
+
+	referents_collect(referents, s, id);
+	for (int i = 0; i < REFERENCE_KINDS; i++)
+		cells[columns[i]] = referents_cell(referents, i);
+}
+
+/* Hands the object of block `id` on as a row. */
+static bool emit(const struct memheap_table *table, struct stream *stream, block_id id,
 		 const struct object_info *info, memheap_row_fn *row, void *closure)
 {
 	const struct memheap_snapshot *s = table->report->snapshot;
@@ -208,12 +242,14 @@ static bool emit(const struct memheap_table *table, const struct stream *stream,
 
 	if (table->report->query.values)
 		cells[OBJECTS_VALUE] = cell_text(value_text(s, info, &strings));
+	if (table->report->query.references)
+		set_referents(cells, s, &stream->referents, id);
 	more = row(closure, cells);
 	strings_deinit(&strings);
-	return more;
+	return more && !stream->referents.failed;
 }
 
-static bool stream_sorted(const struct memheap_table *table, const struct stream *stream,
+static bool stream_sorted(const struct memheap_table *table, struct stream *stream,
 			  memheap_row_fn *row, void *closure)
 {
 	const struct memheap_snapshot *s = table->report->snapshot;
@@ -222,7 +258,7 @@ static bool stream_sorted(const struct memheap_table *table, const struct stream
 		struct object_info info;
 
 		if (objects_get(&s->objects, &s->blocks, &s->python, stream->sorted[i].id, &info) &&
-		    !emit(table, stream, &info, row, closure))
+		    !emit(table, stream, stream->sorted[i].id, &info, row, closure))
 			return false;
 	}
 	return true;
@@ -231,7 +267,7 @@ static bool stream_sorted(const struct memheap_table *table, const struct stream
 static bool stream_objects(const struct memheap_table *table, memheap_row_fn *row, void *closure)
 {
 	const struct memheap_report *report = table->report;
-	const struct stream *stream = report->stream_data;
+	struct stream *stream = report->stream_data;
 	struct cursor cursor = { .map = &report->snapshot->blocks };
 	uint64_t limit = report->query.limit, count = 0;
 	block_id id;
@@ -244,7 +280,7 @@ static bool stream_objects(const struct memheap_table *table, memheap_row_fn *ro
 		if (!wanted_object(report, stream, id, &info))
 			continue;
 		count++;
-		if (!emit(table, stream, &info, row, closure))
+		if (!emit(table, stream, id, &info, row, closure))
 			return false;
 	}
 	return true;
@@ -382,6 +418,7 @@ static void free_stream(void *data)
 	free(stream->type_wanted);
 	free(stream->type_rank);
 	free(stream->sorted);
+	referents_deinit(&stream->referents);
 	free(stream);
 }
 
@@ -391,8 +428,8 @@ static struct memheap_error *build(struct memheap_report *report)
 	struct memheap_table *table = report_table(report, &objects_shape);
 	struct stream *stream;
 
-	if (query->sort && !strcmp(query->sort, objects_columns[OBJECTS_VALUE].key))
-		return error_create(MEMHEAP_USAGE, "objects cannot be sorted by their values");
+	if (query->sort && memheap_table_column(&objects_shape, query->sort) >= OBJECTS_VALUE)
+		return error_create(MEMHEAP_USAGE, "objects cannot be sorted by %s", query->sort);
 	stream = calloc(1, sizeof(*stream));
 	if (!stream)
 		return &error_no_memory;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A decoder knows one built-in type: what sys.getsizeof() says of an instance, and which blocks
- * only that instance owns. Subclasses inherit the decoder of their nearest base.
+ * A decoder knows one built-in type: what sys.getsizeof() says of an instance, which blocks only
+ * that instance owns, and which objects it refers to. Subclasses inherit the decoder of their
+ * nearest base. References that lie in members of the instance are rows of
+ * lib/layout/references.def instead.
  *
  * To add a type: write its decoder in lib/cpython/types, add a row in types/decoders.c.
  */
@@ -48,6 +50,50 @@ struct measure {
 	bool unreadable;    /* out: parts are missing; `size` is a lower bound */
 };
 
+/* How a reference holds its target. */
+enum reference_kind {
+	REFERENCE_STRONG,       /* tp_traverse visits it: gc.get_referents() tells of it */
+	REFERENCE_EXTRA,        /* counted, but no tp_traverse visits it */
+	REFERENCE_WEAK,         /* keeps nothing alive */
+	REFERENCE_CONSERVATIVE, /* a word that nobody knows, where an object begins */
+	REFERENCE_KINDS
+};
+
+/* Where in its holder a reference is: what it is called. */
+enum reference_step {
+	STEP_MEMBER,    /* attribute `text` */
+	STEP_ATTRIBUTE, /* attribute; the address of its name, a str */
+	STEP_ITEM,      /* [number] */
+	STEP_KEY,       /* a key of a dict, an item of a set */
+	STEP_VALUE,     /* of a dict; the address of its key */
+	STEP_LOCAL,     /* local variable; the address of its name */
+	STEP_STACK,     /* of the evaluation stack of a frame; its number */
+	STEP_WORD,      /* at an offset, in a structure that nobody knows */
+};
+
+struct reference {
+	vaddr to;
+	uint8_t kind; /* enum reference_kind */
+	uint8_t step; /* enum reference_step */
+	union {
+		const char *text;
+		uint64_t number;
+	};
+};
+
+/* Called for each reference. What `to` says was not looked at: maybe no object is there. */
+typedef void reference_fn(void *closure, const struct reference *reference);
+
+/* One visit to an object. */
+struct visitor {
+	const struct memory *memory;
+	reference_fn *see;
+	void *closure;
+	vaddr general_lookup; /* up to 3.10, dk_lookup of dicts with keys other than str */
+	uint8_t strong;       /* kind of what tp_traverse visits: extra in an object without GC */
+	bool unreadable;      /* out: parts are missing */
+};
+
 struct decoder {
 	const char *type_name; /* as struct type names it */
 	/* The type's tp_basicsize (SIZE_*): a type made at run time must have it, because anybody
@@ -56,6 +102,8 @@ struct decoder {
 	bool by_name; /* the name is enough: nobody else would call a class so */
 	/* Sets measure->size and reports owned blocks; false when this can't be such an object. */
 	bool (*measure)(struct measure *measure, const struct object *object);
+	/* Reports the references that are not rows of references.def; NULL: there are none. */
+	void (*visit)(struct visitor *visitor, const struct object *object);
 };
 
 /* NULL-terminated. */
@@ -99,3 +147,44 @@ static inline bool object_has(const struct measure *measure, const struct object
 	return field->source != FIELD_ABSENT &&
 	       (uint64_t)field->offset + field->size <= object->room;
 }
+
+/* Reports a reference, unless it is NULL. */
+static inline void refer_as(struct visitor *visitor, enum reference_kind kind, vaddr to,
+			    enum reference_step step, uint64_t number)
+{
+	if (to)
+		visitor->see(visitor->closure,
+			     &(struct reference){
+				     to, (uint8_t)kind, (uint8_t)step, { .number = number } });
+}
+
+/* Reports a reference that tp_traverse visits. */
+static inline void refer(struct visitor *visitor, vaddr to, enum reference_step step,
+			 uint64_t number)
+{
+	refer_as(visitor, visitor->strong, to, step, number);
+}
+
+/* The same for a member called `text`. */
+static inline void refer_member(struct visitor *visitor, enum reference_kind kind, vaddr to,
+				const char *text)
+{
+	if (to)
+		visitor->see(
+			visitor->closure,
+			&(struct reference){ to, (uint8_t)kind, STEP_MEMBER, { .text = text } });
+}
+
+/* The field `id` of the object, 0 where the layout or the object has none. */
+static inline uint64_t visited_field(const struct visitor *visitor, const struct object *object,
+				     enum field_id id)
+{
+	const struct field *field = &visitor->memory->layout->fields[id];
+
+	if (field->source == FIELD_ABSENT || field->offset + field->size > object->room)
+		return 0;
+	return field_load(visitor->memory->layout, object->bytes, id);
+}
+
+/* Reports the `count` items of an array in the target. */
+void refer_items(struct visitor *visitor, vaddr items, uint64_t count);

@@ -57,11 +57,21 @@ bool dict_keys_read(const struct memory *memory, vaddr at, struct dict_keys *ret
 	keys.free = field_load(layout, bytes, FIELD_KEYS_USABLE);
 	if (!index_bytes || keys.used > keys.usable || keys.free > keys.usable)
 		return false;
+	if (layout_has(layout, FIELD_KEYS_LOOKUP))
+		keys.lookup = field_load(layout, bytes, FIELD_KEYS_LOOKUP);
 	entry_bytes = layout_offset(layout, keys.str_keys ? SIZE_STR_KEY_ENTRY : SIZE_KEY_ENTRY);
 	keys.entries = at + layout_offset(layout, SIZE_KEYS) + index_bytes;
 	keys.size = layout_offset(layout, SIZE_KEYS) + index_bytes + keys.usable * entry_bytes;
 	*ret = keys;
 	return true;
+}
+
+bool dict_keys_general(const struct memory *memory, const struct dict_keys *keys,
+		       vaddr general_lookup)
+{
+	if (layout_has(memory->layout, FIELD_KEYS_LOOKUP))
+		return keys->lookup == general_lookup;
+	return !keys->str_keys;
 }
 
 bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,

@@ -13,12 +13,17 @@ struct dict_keys {
 	uint64_t free;     /* entries that can still be added */
 	uint64_t size;     /* bytes of the table, as __sizeof__ counts them */
 	vaddr entries;
+	vaddr lookup;  /* up to 3.10: dk_lookup */
 	bool str_keys; /* entries are {key, value} without a hash */
 	bool split;    /* the values are not in the entries */
 };
 
 /* Reads and checks the header of the table at `at`; false when it is none or missing. */
 bool dict_keys_read(const struct memory *memory, vaddr at, struct dict_keys *ret);
+
+/* Whether keys may be anything but str. `general_lookup`: as in struct visitor. */
+bool dict_keys_general(const struct memory *memory, const struct dict_keys *keys,
+		       vaddr general_lookup);
 
 /* The key of entry `index` (0 when deleted), and where its value is unless the table is split. */
 bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,

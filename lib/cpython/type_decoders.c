@@ -35,7 +35,7 @@ static bool is_python_sizeof(const struct type_table *table, const struct memory
 	return index != TYPE_NONE && !strcmp(table->list.items[index].name, "function");
 }
 
-static const struct type *base_of(const struct type_table *table, const struct type *type)
+const struct type *type_base(const struct type_table *table, const struct type *type)
 {
 	uint32_t index = type->base ? type_find(table, type->base) : TYPE_NONE;
 
@@ -76,10 +76,10 @@ void types_choose_decoders(struct type_table *table, const struct memory *memory
 		struct type *type = &table->list.items[i];
 		const struct type *at = type, *base;
 
-		type->decoder = find_decoder(type, memory->layout);
+		type->decoder = type->own_decoder = find_decoder(type, memory->layout);
 		type->python_sizeof = is_python_sizeof(table, memory, type);
 		for (int depth = 0; !type->decoder && depth < BASES_MAX; depth++, at = base) {
-			base = base_of(table, at);
+			base = type_base(table, at);
 			type->opaque |= adds_unknown(memory, at, base);
 			if (!base)
 				break;

@@ -151,6 +151,7 @@ bool type_add(struct type_table *table, const struct memory *memory, vaddr at)
 		.heap = flags & layout_constant(layout, CONSTANT_TYPE_HEAP),
 		.metatype = flags & layout_constant(layout, CONSTANT_TYPE_IS_TYPE),
 		.named = true,
+		.traverse = field_load(layout, bytes, FIELD_TYPE_TRAVERSE),
 	};
 	dict = field_load(layout, bytes, FIELD_TYPE_DICT);
 	if (!type->name) {
@@ -295,6 +296,7 @@ struct memheap_error *types_build(struct type_table *table, const struct python 
 void types_deinit(struct type_table *table)
 {
 	free(table->list.items);
+	free(table->members.items);
 	id_map_deinit(&table->by_address);
 	strings_deinit(&table->strings);
 	*table = (struct type_table){ 0 };

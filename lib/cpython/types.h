@@ -17,6 +17,20 @@ struct item_sizes {
 	size_t count;
 };
 
+/* A word of an instance that refers to an object. */
+struct member {
+	uint32_t offset;
+	uint8_t kind;     /* enum reference_kind */
+	const char *name; /* NULL: nobody knows, and it may be something else */
+};
+
+/* Where instances keep their __dict__. */
+enum dict_place {
+	DICT_NOWHERE, /* or where members or the decoder report it */
+	DICT_AT_OFFSET,
+	DICT_MANAGED, /* in front of the instance; see constants.def */
+};
+
 struct type {
 	vaddr at;
 	const char *name; /* "collections.OrderedDict"; built-ins bare: "dict" */
@@ -31,12 +45,23 @@ struct type {
 	vaddr sizeof_method;           /* __sizeof__ in its own dict; 0: none */
 	bool python_sizeof; /* __sizeof__ is overridden by Python code, which is not run */
 	const struct item_sizes *item_sizes; /* of arrays whose own can't be read; NULL: none is */
-	bool named; /* false: the name could not be read and is an address */
+	bool named;         /* false: the name could not be read and is an address */
+	vaddr traverse;     /* tp_traverse */
+	vaddr cached_keys;  /* names of the attributes that instances have without a dict */
+	bool python;        /* made by a class statement */
+	uint8_t dict_place; /* enum dict_place */
+	int64_t dict_offset;
+	uint64_t real_items;                 /* of a struct sequence, hidden ones too; 0: none */
+	uint32_t first_member, member_count; /* in the table's members; a base's come first */
+	const struct decoder *own_decoder;   /* of exactly this type */
+	const struct decoder *visitor;       /* of the nearest base whose decoder visits */
 };
 
 struct type_table {
 	VECTOR(struct type) list;
 	struct id_map by_address; /* address → index in list */
+	VECTOR(struct member) members;
+	vaddr general_lookup; /* of struct visitor */
 	struct strings strings;
 	struct item_sizes item_sizes;
 };
@@ -62,6 +87,16 @@ bool type_verify(const struct type_table *table, const struct memory *memory, va
 
 /* Adds the type object at `at`, whose verification passed; false when out of memory. */
 bool type_add(struct type_table *table, const struct memory *memory, vaddr at);
+
+/* Finds out where instances keep references, once decoders are chosen; false when out of memory. */
+bool types_find_members(struct type_table *table, const struct memory *memory);
+
+/* Reports all references of the object, with its type, as far as its structure tells. */
+void object_visit(struct visitor *visitor, const struct type_table *table,
+		  const struct object *object);
+
+/* The nearest base that is in the table, or NULL. */
+const struct type *type_base(const struct type_table *table, const struct type *type);
 
 /* Chooses decoders, once all types are known. */
 void types_choose_decoders(struct type_table *table, const struct memory *memory);

@@ -21,6 +21,7 @@ const struct version_table *const version_tables[] = {
 
 /* PY_VERSION_HEX of the first release of a minor version. */
 #define V(major, minor) ((uint32_t)(major) << 24 | (uint32_t)(minor) << 16)
+#define MICRO(micro)    ((uint32_t)(micro) << 8)
 #define MINOR(version)  ((version)&0xFFFF0000U)
 
 #define RULES_MAX 4
@@ -49,7 +50,7 @@ void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT])
 		for (size_t j = 0; j < RULES_MAX; j++) {
 			const struct rule *rule = &rules[i][j];
 
-			if (MINOR(version) >= rule->since && MINOR(version) < rule->before)
+			if (version >= rule->since && version < rule->before)
 				constants[i] = rule->value;
 		}
 	}

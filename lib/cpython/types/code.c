@@ -119,8 +119,29 @@ static bool code_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* 3.12 and later: what co_code and its like have made is kept in a record. */
+static void code_visit(struct visitor *visitor, const struct object *object)
+{
+	static const struct {
+		enum field_id field;
+		const char *name;
+	} members[] = {
+		{ FIELD_CODE_CACHED_CODE, "co_code" },
+		{ FIELD_CODE_CACHED_VAR_NAMES, "co_varnames" },
+		{ FIELD_CODE_CACHED_CELL_VARS, "co_cellvars" },
+		{ FIELD_CODE_CACHED_FREE_VARS, "co_freevars" },
+	};
+	vaddr cached = visited_field(visitor, object, FIELD_CODE_CACHED), to;
+
+	for (size_t i = 0; cached && i < ARRAY_SIZE(members); i++) {
+		if (memory_field(visitor->memory, cached, members[i].field, &to))
+			refer_member(visitor, REFERENCE_EXTRA, to, members[i].name);
+	}
+}
+
 const struct decoder decoder_code = {
 	.type_name = "code",
 	.size = FIELD_COUNT,
 	.measure = code_measure,
+	.visit = code_visit,
 };

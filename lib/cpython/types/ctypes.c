@@ -80,6 +80,54 @@ static bool type_measure(struct measure *measure, const struct object *object)
 	       add_storage(measure, info, &info_fields);
 }
 
+/* 3.13 CType_Type_traverse() */
+static void type_visit(struct visitor *visitor, const struct object *object)
+{
+	extern const struct decoder decoder_type;
+	static const struct {
+		enum field_id field;
+		const char *name;
+	} members[] = {
+		{ FIELD_CTYPES_INFO_PROTO, "_type_" },
+		{ FIELD_CTYPES_INFO_ARGUMENTS, "_argtypes_" },
+		{ FIELD_CTYPES_INFO_CONVERTERS, "converters" },
+		{ FIELD_CTYPES_INFO_RESULT, "_restype_" },
+		{ FIELD_CTYPES_INFO_CHECKER, "checker" },
+		{ FIELD_CTYPES_INFO_MODULE, "module" },
+	};
+	const struct layout *layout = visitor->memory->layout;
+	uint64_t at = round_up(layout_offset(layout, SIZE_HEAP_TYPE), TYPE_DATA_ALIGN);
+	const uint8_t *info = object->bytes + at;
+
+	decoder_type.visit(visitor, object);
+	if (!layout_has(layout, SIZE_CTYPES_INFO) ||
+	    at + layout_offset(layout, SIZE_CTYPES_INFO) > object->room ||
+	    !field_load(layout, info, FIELD_CTYPES_INFO_INITIALIZED))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		refer_member(visitor, visitor->strong, field_load(layout, info, members[i].field),
+			     members[i].name);
+}
+
+/* 3.12 CDataType_traverse(): also visits the proto of the type's dict, which is a StgDict. */
+static void data_type_visit(struct visitor *visitor, const struct object *object)
+{
+	extern const struct decoder decoder_type;
+	vaddr dict = visited_field(visitor, object, FIELD_TYPE_DICT), kind, proto;
+	const char *name;
+	size_t length;
+	uint64_t at;
+
+	decoder_type.visit(visitor, object);
+	if (!dict || !memory_field(visitor->memory, dict, FIELD_OBJECT_TYPE, &kind) ||
+	    !memory_field(visitor->memory, kind, FIELD_TYPE_NAME, &at))
+		return;
+	name = image_string(visitor->memory->image, at, sizeof("StgDict"), &length);
+	if (name && !strcmp(name, "StgDict") &&
+	    memory_field(visitor->memory, dict, FIELD_CTYPES_DICT_PROTO, &proto))
+		refer_member(visitor, visitor->strong, proto, "_type_");
+}
+
 /* Instances keep small values inside, others in a block. */
 static bool data_measure(struct measure *measure, const struct object *object)
 {
@@ -95,10 +143,18 @@ static bool data_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+static void dict_visit(struct visitor *visitor, const struct object *object)
+{
+	extern const struct decoder decoder_dict;
+
+	decoder_dict.visit(visitor, object);
+}
+
 const struct decoder decoder_ctypes_dict = {
 	.type_name = "StgDict",
 	.size = FIELD_COUNT,
 	.measure = dict_measure,
+	.visit = dict_visit,
 };
 
 const struct decoder decoder_ctypes_type = {
@@ -106,7 +162,20 @@ const struct decoder decoder_ctypes_type = {
 	.size = FIELD_COUNT,
 	.by_name = true,
 	.measure = type_measure,
+	.visit = type_visit,
 };
+
+#define DATA_TYPE(variable, name)         \
+	const struct decoder variable = { \
+		.type_name = name,        \
+		.size = FIELD_COUNT,      \
+		.measure = type_measure,  \
+		.visit = data_type_visit, \
+	}
+DATA_TYPE(decoder_ctypes_structure_type, "_ctypes.PyCStructType");
+DATA_TYPE(decoder_ctypes_union_type, "_ctypes.UnionType");
+DATA_TYPE(decoder_ctypes_pointer_type, "_ctypes.PyCPointerType");
+DATA_TYPE(decoder_ctypes_function_type, "_ctypes.PyCFuncPtrType");
 
 const struct decoder decoder_ctypes_data = {
 	.type_name = "_ctypes._CData",

@@ -55,8 +55,38 @@ static bool deque_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* deque_traverse() */
+static void deque_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	const struct layout *layout = memory->layout;
+	uint64_t length = layout->fields[FIELD_DEQUE_BLOCK_DATA].size / sizeof(vaddr);
+	uint64_t count = visited_field(visitor, object, FIELD_VAR_SIZE);
+	uint64_t at = visited_field(visitor, object, FIELD_DEQUE_LEFT_INDEX);
+	vaddr block = visited_field(visitor, object, FIELD_DEQUE_LEFT_BLOCK);
+	const uint8_t *bytes = NULL;
+
+	for (uint64_t i = 0; i < count; i++, at++) {
+		if (!bytes || at == length) {
+			if (bytes)
+				block = field_load(layout, bytes, FIELD_DEQUE_BLOCK_RIGHT);
+			bytes = memory_struct(memory, block, SIZE_DEQUE_BLOCK);
+			at = i ? 0 : at;
+		}
+		if (!bytes || at >= length) {
+			visitor->unreadable = true;
+			return;
+		}
+		refer(visitor,
+		      load_u64(bytes + layout_offset(layout, FIELD_DEQUE_BLOCK_DATA) +
+			       at * sizeof(vaddr)),
+		      STEP_ITEM, i);
+	}
+}
+
 const struct decoder decoder_deque = {
 	.type_name = "collections.deque",
 	.size = SIZE_DEQUE,
 	.measure = deque_measure,
+	.visit = deque_visit,
 };

@@ -95,14 +95,83 @@ static bool odict_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* 3.13: whether a dict's values lie in the instance whose __dict__ it is, which visits them. */
+static bool are_embedded(const struct memory *memory, vaddr values)
+{
+	uint64_t embedded;
+
+	return memory_field(memory, values, FIELD_VALUES_EMBEDDED, &embedded) && embedded;
+}
+
+/*
+ * Objects/dictobject.c, dict_traverse(): in a table of str keys these are not visited, because
+ * no cycle leads through them. Keys of a shared table are the type's.
+ */
+static void dict_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	vaddr table = visited_field(visitor, object, FIELD_DICT_KEYS), key, value;
+	vaddr values = visited_field(visitor, object, FIELD_DICT_VALUES);
+	enum reference_kind key_kind = REFERENCE_EXTRA;
+	struct dict_keys keys;
+
+	if (!dict_keys_read(memory, table, &keys)) {
+		visitor->unreadable |= table != 0;
+		return;
+	}
+	if (dict_keys_general(memory, &keys, visitor->general_lookup))
+		key_kind = visitor->strong;
+	if (values && are_embedded(memory, values))
+		return;
+	if (values)
+		values += layout_offset(memory->layout, FIELD_VALUES_ITEMS);
+	for (uint64_t i = 0; i < keys.used; i++) {
+		if (!dict_keys_entry(memory, &keys, i, &key, &value) ||
+		    (values && !image_u64(memory->image, values + i * sizeof(vaddr), &value))) {
+			visitor->unreadable = true;
+			return;
+		}
+		if (!value)
+			continue;
+		refer(visitor, value, STEP_VALUE, key);
+		if (keys.refcount == 1)
+			refer_as(visitor, key_kind, key, STEP_KEY, 0);
+	}
+}
+
+/* Objects/odictobject.c, odict_traverse(): each node has a reference to its key, too. */
+static void odict_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	uint64_t count = visited_field(visitor, object, FIELD_DICT_USED);
+	vaddr node = visited_field(visitor, object, FIELD_ODICT_FIRST), before = 0, back, key;
+
+	dict_visit(visitor, object);
+	refer_member(visitor, visitor->strong,
+		     visited_field(visitor, object, FIELD_ODICT_INSTANCE_DICT), "__dict__");
+	for (uint64_t i = 0; i < count && node; i++) {
+		if (!memory_field(memory, node, FIELD_ODICT_NODE_PREVIOUS, &back) ||
+		    back != before || !memory_field(memory, node, FIELD_ODICT_NODE_KEY, &key)) {
+			visitor->unreadable = true;
+			return;
+		}
+		refer(visitor, key, STEP_KEY, 0);
+		before = node;
+		if (!memory_field(memory, node, FIELD_ODICT_NODE_NEXT, &node))
+			return;
+	}
+}
+
 const struct decoder decoder_dict = {
 	.type_name = "dict",
 	.size = FIELD_COUNT,
 	.measure = dict_measure,
+	.visit = dict_visit,
 };
 
 const struct decoder decoder_odict = {
 	.type_name = "collections.OrderedDict",
 	.size = FIELD_COUNT,
 	.measure = odict_measure,
+	.visit = odict_visit,
 };

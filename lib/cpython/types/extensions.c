@@ -3,6 +3,7 @@
 #include "decoders.h"
 
 #define CODES_MAX          (1 << 20)
+#define NODES_MAX          (1 << 20)
 #define DECIMAL_DATA_FLAGS 0xE0 /* libmpdec: MPD_STATIC_DATA, MPD_SHARED_DATA, MPD_CONST_DATA */
 
 /* Modules/_struct.c, s_sizeof(): records up to and with the first without a format. */
@@ -72,6 +73,80 @@ static bool element_measure(struct measure *measure, const struct object *object
 	return true;
 }
 
+/*
+ * element_gc_traverse(). The lowest bit of text and tail tells that they are lists of str to be
+ * joined: JOIN_OBJ().
+ */
+static void element_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct layout *layout = visitor->memory->layout;
+	vaddr extra = visited_field(visitor, object, FIELD_ELEMENT_EXTRA);
+	const uint8_t *bytes;
+
+	refer_member(visitor, visitor->strong, visited_field(visitor, object, FIELD_ELEMENT_TAG),
+		     "tag");
+	refer_member(visitor, visitor->strong,
+		     visited_field(visitor, object, FIELD_ELEMENT_TEXT) & ~1ULL, "text");
+	refer_member(visitor, visitor->strong,
+		     visited_field(visitor, object, FIELD_ELEMENT_TAIL) & ~1ULL, "tail");
+	bytes = extra ? memory_struct(visitor->memory, extra, SIZE_ELEMENT_EXTRA) : NULL;
+	if (!bytes)
+		return;
+	refer_member(visitor, visitor->strong,
+		     field_load(layout, bytes, FIELD_ELEMENT_EXTRA_ATTRIBUTES), "attrib");
+	refer_items(visitor, field_load(layout, bytes, FIELD_ELEMENT_EXTRA_CHILDREN),
+		    field_load(layout, bytes, FIELD_ELEMENT_EXTRA_LENGTH));
+}
+
+/* elementiter_traverse(): the elements on the way to where it is. */
+static void element_iterator_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	uint64_t bytes = layout_offset(memory->layout, SIZE_PARENT_LOCATOR);
+	uint64_t count = visited_field(visitor, object, FIELD_ELEMENT_ITERATOR_USED);
+	vaddr stack = visited_field(visitor, object, FIELD_ELEMENT_ITERATOR_STACK), parent;
+
+	for (uint64_t i = 0; stack && i < count; i++) {
+		if (!memory_field(memory, stack + i * bytes, FIELD_PARENT_LOCATOR_PARENT,
+				  &parent)) {
+			visitor->unreadable = true;
+			return;
+		}
+		refer(visitor, parent, STEP_ITEM, i);
+	}
+}
+
+/* 3.13 Modules/_queuemodule.c: a ring; before it is a list, which references.def has. */
+static void queue_visit(struct visitor *visitor, const struct object *object)
+{
+	vaddr items = visited_field(visitor, object, FIELD_QUEUE_ITEMS);
+	uint64_t capacity = visited_field(visitor, object, FIELD_QUEUE_CAPACITY);
+	uint64_t first = visited_field(visitor, object, FIELD_QUEUE_GET);
+	uint64_t count = visited_field(visitor, object, FIELD_QUEUE_COUNT), to;
+
+	for (uint64_t i = 0; i < count && count <= capacity; i++) {
+		vaddr at = items + (first + i) % capacity * sizeof(vaddr);
+
+		if (!image_u64(visitor->memory->image, at, &to)) {
+			visitor->unreadable = true;
+			return;
+		}
+		refer(visitor, to, STEP_ITEM, i);
+	}
+}
+
+/* 3.10 Modules/_sqlite/cache.c, cache_traverse(): all nodes, which a dict has, too. */
+static void sqlite_cache_visit(struct visitor *visitor, const struct object *object)
+{
+	vaddr node = visited_field(visitor, object, FIELD_SQLITE_CACHE_FIRST);
+
+	for (int i = 0; node && i < NODES_MAX; i++) {
+		refer(visitor, node, STEP_ITEM, (uint64_t)i);
+		if (!memory_field(visitor->memory, node, FIELD_SQLITE_NODE_NEXT, &node))
+			return;
+	}
+}
+
 static bool lock_measure(struct measure *measure, const struct object *object)
 {
 	if (!plain_measure(measure, object))
@@ -102,6 +177,24 @@ static bool zoned_measure(struct measure *measure, const struct object *object,
 		return true;
 	return layout_offset(measure->memory->layout, zone) <= object->room &&
 	       !object_field(measure, object, has_zone);
+}
+
+static void visit_zone(struct visitor *visitor, const struct object *object, enum field_id has_zone,
+		       enum field_id zone)
+{
+	if (visited_field(visitor, object, has_zone))
+		refer_member(visitor, visitor->strong, visited_field(visitor, object, zone),
+			     "tzinfo");
+}
+
+static void datetime_visit(struct visitor *visitor, const struct object *object)
+{
+	visit_zone(visitor, object, FIELD_DATETIME_HAS_ZONE, FIELD_DATETIME_ZONE);
+}
+
+static void time_visit(struct visitor *visitor, const struct object *object)
+{
+	visit_zone(visitor, object, FIELD_TIME_HAS_ZONE, FIELD_TIME_ZONE);
 }
 
 static bool datetime_measure(struct measure *measure, const struct object *object)
@@ -137,6 +230,31 @@ const struct decoder decoder_element = {
 	.type_name = "xml.etree.ElementTree.Element",
 	.size = SIZE_ELEMENT,
 	.measure = element_measure,
+	.visit = element_visit,
+};
+
+const struct decoder decoder_element_iterator = {
+	.type_name = "_elementtree._element_iterator",
+	.size = FIELD_COUNT,
+	.by_name = true,
+	.measure = basic_measure,
+	.visit = element_iterator_visit,
+};
+
+const struct decoder decoder_sqlite_cache = {
+	.type_name = "sqlite3.Cache",
+	.size = FIELD_COUNT,
+	.by_name = true,
+	.measure = basic_measure,
+	.visit = sqlite_cache_visit,
+};
+
+const struct decoder decoder_simple_queue = {
+	.type_name = "_queue.SimpleQueue",
+	.size = FIELD_COUNT,
+	.by_name = true,
+	.measure = basic_measure,
+	.visit = queue_visit,
 };
 
 const struct decoder decoder_lock = {
@@ -155,10 +273,12 @@ const struct decoder decoder_datetime = {
 	.type_name = "datetime.datetime",
 	.size = SIZE_DATETIME,
 	.measure = datetime_measure,
+	.visit = datetime_visit,
 };
 
 const struct decoder decoder_time = {
 	.type_name = "datetime.time",
 	.size = SIZE_TIME,
 	.measure = time_measure,
+	.visit = time_visit,
 };

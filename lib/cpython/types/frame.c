@@ -4,6 +4,7 @@
  * are records (_PyInterpreterFrame) that lie in the thread's stack chunks, in generators, or in
  * frame objects that outlived their call.
  */
+#include "../frames.h"
 #include "decoders.h"
 
 #define SLOTS_MAX (1 << 24)
@@ -103,26 +104,106 @@ static bool generator_measure(struct measure *measure, const struct object *obje
 	return true;
 }
 
+/* Objects/frameobject.c, frame_traverse() */
+static void frame_visit(struct visitor *visitor, const struct object *object)
+{
+	static const struct {
+		enum field_id field;
+		const char *name;
+	} members[] = {
+		{ FIELD_FRAME_BACK, "f_back" },
+		{ FIELD_FRAME_CODE, "f_code" },
+		{ FIELD_FRAME_BUILTINS, "f_builtins" },
+		{ FIELD_FRAME_GLOBALS, "f_globals" },
+		{ FIELD_FRAME_LOCALS, "f_locals" },
+		{ FIELD_FRAME_TRACE, "f_trace" },
+		{ FIELD_FRAME_EXTRA_LOCALS, "f_extra_locals" },
+		{ FIELD_FRAME_LOCALS_CACHE, "f_locals_cache" },
+		{ FIELD_FRAME_OVERWRITTEN_LOCALS, "f_overwritten_fast_locals" },
+	};
+	const struct layout *layout = visitor->memory->layout;
+	vaddr inner;
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		refer_member(visitor, visitor->strong,
+			     visited_field(visitor, object, members[i].field), members[i].name);
+	if (!layout_has(layout, FIELD_FRAME_DATA)) {
+		frame_visit_object(visitor, object);
+		return;
+	}
+	/* it has the frame itself once the call is over; before, a thread or a generator has it */
+	inner = object->at + layout_offset(layout, FIELD_FRAME_DATA);
+	if (visited_field(visitor, object, FIELD_FRAME_FRAME) == inner)
+		frame_visit_inner(visitor, inner, false);
+}
+
 const struct decoder decoder_frame = {
 	.type_name = "frame",
 	.size = FIELD_COUNT,
 	.measure = frame_measure,
+	.visit = frame_visit,
 };
+
+/* Objects/genobject.c, gen_traverse() */
+static void generator_visit(struct visitor *visitor, const struct object *object)
+{
+	static const struct {
+		enum field_id field;
+		const char *name;
+	} members[] = {
+		{ FIELD_GENERATOR_FRAME_OBJECT, "gi_frame" },
+		{ FIELD_GENERATOR_CODE, "gi_code" },
+		{ FIELD_GENERATOR_NAME, "__name__" },
+		{ FIELD_GENERATOR_QUALNAME, "__qualname__" },
+		{ FIELD_GENERATOR_EXCEPTION_TYPE, "exc_type" },
+		{ FIELD_GENERATOR_EXCEPTION, "exc_value" },
+		{ FIELD_GENERATOR_EXCEPTION_TRACEBACK, "exc_traceback" },
+	};
+	const struct layout *layout = visitor->memory->layout;
+	uint64_t state = visited_field(visitor, object, FIELD_GENERATOR_FRAME_STATE);
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		refer_member(visitor, visitor->strong,
+			     visited_field(visitor, object, members[i].field), members[i].name);
+	if (layout_has(layout, FIELD_GENERATOR_FRAME) &&
+	    (int8_t)state < (int64_t)layout_constant(layout, CONSTANT_FRAME_CLEARED))
+		frame_visit_inner(visitor,
+				  object->at + layout_offset(layout, FIELD_GENERATOR_FRAME), false);
+}
+
+static void coroutine_visit(struct visitor *visitor, const struct object *object)
+{
+	generator_visit(visitor, object);
+	refer_member(visitor, REFERENCE_EXTRA,
+		     visited_field(visitor, object, FIELD_COROUTINE_ORIGIN), "cr_origin");
+}
+
+/* async_gen_traverse() */
+static void async_generator_visit(struct visitor *visitor, const struct object *object)
+{
+	generator_visit(visitor, object);
+	refer_member(visitor, visitor->strong,
+		     visited_field(visitor, object, FIELD_ASYNC_GENERATOR_FINALIZER),
+		     "ag_finalizer");
+}
 
 const struct decoder decoder_generator = {
 	.type_name = "generator",
 	.size = FIELD_COUNT,
 	.measure = generator_measure,
+	.visit = generator_visit,
 };
 
 const struct decoder decoder_coroutine = {
 	.type_name = "coroutine",
 	.size = FIELD_COUNT,
 	.measure = generator_measure,
+	.visit = coroutine_visit,
 };
 
 const struct decoder decoder_async_generator = {
 	.type_name = "async_generator",
 	.size = FIELD_COUNT,
 	.measure = generator_measure,
+	.visit = async_generator_visit,
 };

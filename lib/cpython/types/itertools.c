@@ -68,6 +68,29 @@ static bool permutations_measure(struct measure *measure, const struct object *o
 	return true;
 }
 
+/* teedataobject_traverse(): as many values as were read. */
+static void tee_data_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct layout *layout = visitor->memory->layout;
+	uint64_t room = layout->fields[FIELD_TEE_DATA_VALUES].size / sizeof(vaddr);
+	uint64_t count = visited_field(visitor, object, FIELD_TEE_DATA_COUNT);
+
+	refer_member(visitor, visitor->strong,
+		     visited_field(visitor, object, FIELD_TEE_DATA_ITERATOR), "it");
+	refer_member(visitor, visitor->strong, visited_field(visitor, object, FIELD_TEE_DATA_NEXT),
+		     "nextlink");
+	refer_items(visitor, object->at + layout_offset(layout, FIELD_TEE_DATA_VALUES),
+		    MIN(count, room));
+}
+
+const struct decoder decoder_tee_data = {
+	.type_name = "itertools._tee_dataobject",
+	.size = FIELD_COUNT,
+	.by_name = true,
+	.measure = basic_measure,
+	.visit = tee_data_visit,
+};
+
 const struct decoder decoder_product = {
 	.type_name = "itertools.product",
 	.size = SIZE_PRODUCT,

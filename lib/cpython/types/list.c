@@ -71,10 +71,18 @@ static bool array_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* Objects/listobject.c, list_traverse() */
+static void list_visit(struct visitor *visitor, const struct object *object)
+{
+	refer_items(visitor, visited_field(visitor, object, FIELD_LIST_ITEMS),
+		    visited_field(visitor, object, FIELD_VAR_SIZE));
+}
+
 const struct decoder decoder_list = {
 	.type_name = "list",
 	.size = FIELD_COUNT,
 	.measure = list_measure,
+	.visit = list_visit,
 };
 
 const struct decoder decoder_bytearray = {

@@ -2,6 +2,8 @@
 /* module: the state of the C module behind it. Objects/moduleobject.c */
 #include "decoders.h"
 
+#define STATE_MAX (1 << 20)
+
 static bool module_measure(struct measure *measure, const struct object *object)
 {
 	if (!plain_measure(measure, object))
@@ -10,8 +12,33 @@ static bool module_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/*
+ * module_traverse() calls the m_traverse of the module's definition, if it has one, which visits
+ * the members of its state. How that is laid out only the module knows: all its words are looked
+ * at.
+ */
+static void module_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	vaddr definition = visited_field(visitor, object, FIELD_MODULE_DEFINITION);
+	vaddr state = visited_field(visitor, object, FIELD_MODULE_STATE);
+	const uint8_t *bytes;
+	uint64_t size, traverse;
+
+	if (!definition || !state ||
+	    !memory_field(memory, definition, FIELD_MODULE_DEFINITION_SIZE, &size) ||
+	    !memory_field(memory, definition, FIELD_MODULE_DEFINITION_TRAVERSE, &traverse) ||
+	    size >= STATE_MAX)
+		return;
+	bytes = image_at(memory->image, state, size);
+	for (uint64_t at = 0; bytes && at + sizeof(vaddr) <= size; at += sizeof(vaddr))
+		refer_as(visitor, traverse ? (enum reference_kind)visitor->strong : REFERENCE_EXTRA,
+			 load_u64(bytes + at), STEP_WORD, at);
+}
+
 const struct decoder decoder_module = {
 	.type_name = "module",
 	.size = FIELD_COUNT,
 	.measure = module_measure,
+	.visit = module_visit,
 };

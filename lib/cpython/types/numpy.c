@@ -9,6 +9,7 @@
 #define ARRAY_DATA       16
 #define ARRAY_NDIM       24
 #define ARRAY_DIMENSIONS 32
+#define ARRAY_BASE       48
 #define ARRAY_DESCR      56
 #define ARRAY_FLAGS      64
 #define ARRAY_BYTES      80
@@ -25,6 +26,8 @@
 #define DESCR_1_ITEM_SIZE 32
 #define DESCR_2_ITEM_SIZE 40
 #define DESCR_BYTES       48
+#define DESCR_NUMBER      28
+#define NUMBER_OBJECT     17 /* NPY_OBJECT */
 
 /* The bytes of one item. In numpy 2 what was elsize (32 bits) and alignment are the low and high
  * half of `flags`, and alignment, a power of two up to 64, was never so large. */
@@ -148,10 +151,32 @@ static bool bytes_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* No array is an object of the GC: neither what its data belongs to is visited, nor its objects. */
+static void array_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	uint32_t ndim, number;
+	uint64_t data;
+	vaddr descr;
+
+	if (object->room < ARRAY_BYTES)
+		return;
+	descr = load_u64(object->bytes + ARRAY_DESCR);
+	ndim = load_u32(object->bytes + ARRAY_NDIM);
+	refer_member(visitor, REFERENCE_EXTRA, load_u64(object->bytes + ARRAY_BASE), "base");
+	refer_member(visitor, REFERENCE_EXTRA, descr, "dtype");
+	if (!(load_u32(object->bytes + ARRAY_FLAGS) & ARRAY_OWNS_DATA) || ndim > ARRAY_NDIM_MAX ||
+	    !image_u32(memory->image, descr + DESCR_NUMBER, &number) || number != NUMBER_OBJECT ||
+	    !count_data(memory, object, ndim, &data))
+		return;
+	refer_items(visitor, load_u64(object->bytes + ARRAY_DATA), data / sizeof(vaddr));
+}
+
 const struct decoder decoder_ndarray = {
 	.type_name = "numpy.ndarray",
 	.size = FIELD_COUNT,
 	.measure = array_measure,
+	.visit = array_visit,
 };
 
 const struct decoder decoder_numpy_generic = {

@@ -76,4 +76,21 @@ PLAIN(decoder_complex, "complex");
 PLAIN(decoder_float, "float");
 PLAIN(decoder_function, "function");
 PLAIN(decoder_method, "method");
-PLAIN(decoder_tuple, "tuple");
+
+/* Objects/tupleobject.c, tupletraverse(); a struct sequence has more items than it says. */
+static void tuple_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct layout *layout = visitor->memory->layout;
+	uint64_t count =
+		MAX(visited_field(visitor, object, FIELD_VAR_SIZE), object->type->real_items);
+
+	if (count)
+		refer_items(visitor, object->at + layout_offset(layout, FIELD_TUPLE_ITEMS), count);
+}
+
+const struct decoder decoder_tuple = {
+	.type_name = "tuple",
+	.size = FIELD_COUNT,
+	.measure = plain_measure,
+	.visit = tuple_visit,
+};

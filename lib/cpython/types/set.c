@@ -21,14 +21,38 @@ static bool set_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* Objects/setobject.c, set_traverse(). What was deleted has the hash -1, as no key has. */
+static void set_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct layout *layout = visitor->memory->layout;
+	uint64_t bytes = layout_offset(layout, SIZE_SET_ENTRY);
+	uint64_t mask = visited_field(visitor, object, FIELD_SET_MASK);
+	vaddr table = visited_field(visitor, object, FIELD_SET_TABLE);
+	const uint8_t *entries =
+		mask >> 48 ? NULL : image_at(visitor->memory->image, table, (mask + 1) * bytes);
+
+	if (!entries) {
+		visitor->unreadable = true;
+		return;
+	}
+	for (uint64_t i = 0; i <= mask; i++) {
+		const uint8_t *entry = entries + i * bytes;
+
+		if (field_load(layout, entry, FIELD_SET_ENTRY_HASH) != UINT64_MAX)
+			refer(visitor, field_load(layout, entry, FIELD_SET_ENTRY_KEY), STEP_KEY, 0);
+	}
+}
+
 const struct decoder decoder_set = {
 	.type_name = "set",
 	.size = FIELD_COUNT,
 	.measure = set_measure,
+	.visit = set_visit,
 };
 
 const struct decoder decoder_frozenset = {
 	.type_name = "frozenset",
 	.size = FIELD_COUNT,
 	.measure = set_measure,
+	.visit = set_visit,
 };

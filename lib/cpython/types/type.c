@@ -40,8 +40,62 @@ static bool type_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/* The names of attributes that instances share. */
+static void visit_cached_keys(struct visitor *visitor, vaddr table)
+{
+	struct dict_keys keys;
+	vaddr key, value;
+
+	if (!table || !dict_keys_read(visitor->memory, table, &keys))
+		return;
+	for (uint64_t i = 0; i < keys.used; i++) {
+		if (!dict_keys_entry(visitor->memory, &keys, i, &key, &value))
+			return;
+		refer_as(visitor, REFERENCE_EXTRA, key, STEP_KEY, 0);
+	}
+}
+
+/* Objects/typeobject.c, type_traverse(); static types are not visited at all. */
+static void type_visit(struct visitor *visitor, const struct object *object)
+{
+	static const struct {
+		enum field_id field;
+		const char *name;
+		bool visited;
+	} members[] = {
+		{ FIELD_TYPE_DICT, "__dict__", true },
+		{ FIELD_TYPE_CACHE, "tp_cache", true },
+		{ FIELD_TYPE_MRO, "__mro__", true },
+		{ FIELD_TYPE_BASES, "__bases__", true },
+		{ FIELD_TYPE_BASE, "__base__", true },
+		{ FIELD_HEAP_TYPE_MODULE, "ht_module", true },
+		{ FIELD_TYPE_SUBCLASSES, "__subclasses__", false },
+		{ FIELD_HEAP_TYPE_NAME, "__name__", false },
+		{ FIELD_HEAP_TYPE_QUALNAME, "__qualname__", false },
+		{ FIELD_HEAP_TYPE_SLOTS, "__slots__", false },
+	};
+	const struct layout *layout = visitor->memory->layout;
+	bool heap = visited_field(visitor, object, FIELD_TYPE_FLAGS) &
+		    layout_constant(layout, CONSTANT_TYPE_HEAP);
+
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		/* behind a static type there is something else */
+		if (layout_offset(layout, members[i].field) < layout_offset(layout, SIZE_TYPE) ||
+		    heap)
+			refer_member(visitor,
+				     members[i].visited ? (enum reference_kind)visitor->strong
+							: REFERENCE_EXTRA,
+				     visited_field(visitor, object, members[i].field),
+				     members[i].name);
+	}
+	if (heap)
+		visit_cached_keys(visitor,
+				  visited_field(visitor, object, FIELD_HEAP_TYPE_CACHED_KEYS));
+}
+
 const struct decoder decoder_type = {
 	.type_name = "type",
 	.size = FIELD_COUNT,
 	.measure = type_measure,
+	.visit = type_visit,
 };

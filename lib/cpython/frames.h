@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames of Python code, as far as their references go. */
+#pragma once
+
+#include "decoder.h"
+
+/*
+ * Reports what the _PyInterpreterFrame at `at` refers to, 3.11 and later. While a frame is being
+ * executed, nobody knows how much of its stack is in use: with `executing` its locals are reported.
+ */
+void frame_visit_inner(struct visitor *visitor, vaddr at, bool executing);
+
+/* Reports what the frame object whose structure is `bytes` refers to, up to 3.10. */
+void frame_visit_object(struct visitor *visitor, const struct object *object);
