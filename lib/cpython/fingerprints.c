@@ -53,7 +53,7 @@ static vaddr type_dict(const struct python *python, vaddr type)
 }
 
 /* Where types with that fingerprint lie: in their extension module, or in the interpreter, which
- * may have any standard module built in. */
+ * may have any standard module built in, but no package; NULL: nowhere. */
 static const struct module *find_home(const struct fingerprint *print, const struct python *python,
 				      const struct modules *modules)
 {
@@ -61,7 +61,7 @@ static const struct module *find_home(const struct fingerprint *print, const str
 		if (module_is_extension(&modules->list.items[i], print->extension))
 			return &modules->list.items[i];
 	}
-	return python->module;
+	return print->strict ? NULL : python->module;
 }
 
 bool fingerprints_init(struct fingerprints *prints, struct type_table *table,
@@ -111,7 +111,7 @@ static bool is_like(const struct fingerprints *prints, size_t print, uint32_t in
 	const struct type *type = &prints->table->list.items[index];
 
 	return type->basic_size == one->basic_size && type->item_size == one->item_size &&
-	       prints->places[index] == prints->homes[print];
+	       prints->homes[print] && prints->places[index] == prints->homes[print];
 }
 
 /* Whether the type at `at` is called `name`; "": there is none. */
