@@ -175,6 +175,23 @@ static const struct command object = {
 	.run = command_report,
 };
 
+static const struct command snapshot = {
+	.name = "snapshot",
+	.arguments = "PID",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_SNAPSHOT,
+	.summary = "write a core of a process that lives on",
+	.description =
+		"Writes an ELF core of a live process to the file that -o names, for memheap "
+		"and gdb, here or on another machine: with all threads and registers, with "
+		"holes in place of zeros, and readable by its owner only. The file is there "
+		"when all is written.",
+	.examples = "  memheap snapshot 1234 -o core.1234\n"
+		    "  memheap snapshot 1234 --compress -o core.1234.zst\n",
+	.run = command_snapshot,
+};
+
 static const struct command schema = {
 	.name = "schema",
 	.arguments = "[COMMAND]",
@@ -214,8 +231,8 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze, &info,   &types,  &arenas,     &regions, &gc,
-	&objects, &object, &schema, &completion, &help,    NULL,
+	&analyze, &info,     &types,  &arenas,     &regions, &gc,  &objects,
+	&object,  &snapshot, &schema, &completion, &help,    NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -27,6 +27,7 @@ const struct command *command_guess(const char *name);
 
 /* What commands do, where it takes a file of its own. */
 int command_report(const struct command *command, const struct settings *settings);
+int command_snapshot(const struct command *command, const struct settings *settings);
 int command_completion(const struct command *command, const struct settings *settings);
 
 /* Prints an error and returns its exit code; destroys it. */

@@ -146,6 +146,28 @@ static void man_columns(FILE *out)
 	fputs("*memheap schema* prints what each column means.\n\n", out);
 }
 
+static void man_live(FILE *out)
+{
+	fputs("# LIVE PROCESSES\n\n"
+	      "Where a core is expected, a number is the id of a process; a file of that name is "
+	      "_./1234_. The memory of the process is taken, it goes on, and what was taken is "
+	      "looked at: *--mode* tells how. The answer says how long it stood still. No code of "
+	      "its program is run, it is left as it was, and when memheap is killed at any moment, "
+	      "the "
+	      "kernel lets the process go on.\n\n"
+	      "System calls that wait are restarted by the kernel, unseen by the process, but for "
+	      "those that Linux never restarts after a stop (*signal*(7): *epoll_wait*, *semop*, "
+	      "*sigtimedwait*, socket calls with a timeout, …): they may return EINTR once, as "
+	      "after a debugger. CPython repeats them itself.\n\n"
+	      "Who may look at a process is decided by the rules of *ptrace*(2): its own user if "
+	      "it has no capabilities that memheap lacks, else CAP\\_SYS\\_PTRACE; "
+	      "kernel.yama.ptrace\\_scope may forbid more. A refusal (exit status 4) names the "
+	      "rule. For Docker: *--cap-add=SYS\\_PTRACE*, and *--pid=container:NAME* for a "
+	      "container beside. For Kubernetes: *shareProcessNamespace: true* and "
+	      "*securityContext.capabilities.add: \\[SYS\\_PTRACE\\]*.\n\n",
+	      out);
+}
+
 void help_man(FILE *out)
 {
 	fputs("memheap(1)\n\n# NAME\n\nmemheap - what is in the memory of a CPython process\n\n"
@@ -159,6 +181,7 @@ void help_man(FILE *out)
 	man_commands(out);
 	man_options(out);
 	man_columns(out);
+	man_live(out);
 	fputs("# EXIT STATUS\n\n"
 	      "*0*\n\tDone.\n\n"
 	      "*1*\n\tFailure: the core cannot be read, the answer cannot be written, out of "
@@ -181,22 +204,6 @@ void help_man(FILE *out)
 	      "a temporary file, in which pages of zeros take no space. A _CORE_ of *-* is "
 	      "standard "
 	      "input, compressed or not.\n\n"
-	      "# LIVE PROCESSES\n\n"
-	      "Where a core is expected, a number is the id of a process; a file of that name is "
-	      "_./1234_. The memory of the process is taken, it goes on, and what was taken is "
-	      "looked at: *--mode* tells how. The answer says how long it stood still. No code of "
-	      "it is run, nothing is written to it, and when memheap is killed at any moment, the "
-	      "kernel lets the process go on.\n\n"
-	      "System calls that wait are restarted by the kernel, unseen by the process, but for "
-	      "those that Linux never restarts after a stop (*signal*(7): *epoll_wait*, *semop*, "
-	      "*sigtimedwait*, socket calls with a timeout, …): they may return EINTR once, as "
-	      "after a debugger. CPython repeats them itself.\n\n"
-	      "Who may look at a process is decided by the rules of *ptrace*(2): its own user if "
-	      "it has no capabilities that memheap lacks, else CAP\\_SYS\\_PTRACE; "
-	      "kernel.yama.ptrace\\_scope may forbid more. A refusal (exit status 4) names the "
-	      "rule. For Docker: *--cap-add=SYS\\_PTRACE*, and *--pid=container:NAME* for a "
-	      "container beside. For Kubernetes: *shareProcessNamespace: true* and "
-	      "*securityContext.capabilities.add: \\[SYS\\_PTRACE\\]*.\n\n"
 	      "Values of strings are never printed unless *--values* is given.\n\n"
 	      "# EXAMPLES\n\n"
 	      "```\n"

@@ -14,7 +14,7 @@ const struct option_row option_rows[] = {
 	  "How to print: table (for people), json (one document), jsonl (one object a line, for "
 	  "each row of one table), csv (one table). Default: table" },
 	{ OPTION_OUTPUT, "output", 'o', ARGUMENT_FILE, "FILE", NULL,
-	  COMMANDS_REPORT | COMMAND_SCHEMA | COMMAND_COMPLETION,
+	  COMMANDS_LIVE | COMMAND_SCHEMA | COMMAND_COMPLETION,
 	  "Write to FILE, which is replaced when all is written" },
 	{ OPTION_TABLE, "table", 0, ARGUMENT_WORD, "TABLE", NULL, COMMANDS_REPORT,
 	  "The table that csv and jsonl print, by its key in the JSON form; default: the main "
@@ -64,16 +64,24 @@ const struct option_row option_rows[] = {
 	  "unpacked "
 	  "to, or one that comes through a pipe (CORE is -: standard input). The file is gone at "
 	  "the end. Default: $TMPDIR, else /var/tmp" },
-	{ OPTION_MODE, "mode", 0, ARGUMENT_CHOICE, "MODE", "auto|stop", COMMANDS_REPORT,
-	  "How the memory of a live process is taken: stop (all its threads stand still while it "
-	  "is "
-	  "copied), auto (the best one that is safe and permitted). Default: auto" },
-	{ OPTION_MAX_PAUSE, "max-pause", 0, ARGUMENT_WORD, "MS", NULL, COMMANDS_REPORT,
+	{ OPTION_MODE, "mode", 0, ARGUMENT_CHOICE, "MODE", "auto|fork|stop", COMMANDS_LIVE,
+	  "How the memory of a live process is taken: fork (a frozen child of it is read, which "
+	  "nobody sees), stop (all its threads stand still while it is copied), auto (the first "
+	  "of them that is safe and permitted). Default: auto" },
+	{ OPTION_MAX_PAUSE, "max-pause", 0, ARGUMENT_WORD, "MS", NULL, COMMANDS_LIVE,
 	  "Milliseconds that a live process may stand still: past them it goes on, and another way "
 	  "is tried. Default: 1000" },
-	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT,
+	{ OPTION_COMPRESS, "compress", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_SNAPSHOT,
+	  "Compress the core with zstd: memheap reads it as it is, gdb after zstd -d" },
+	{ OPTION_ANONYMOUS_ONLY, "anonymous-only", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_SNAPSHOT,
+	  "Leave out what the files of the program and its libraries have: to be read where these "
+	  "are" },
+	{ OPTION_PYTHON_ONLY, "python-only", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_SNAPSHOT,
+	  "Only what decoding Python's heap needs: allocators, stacks, data of modules; to be read "
+	  "where the program's files are" },
+	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_LIVE,
 	  "Work with N threads; default: one for each processor" },
-	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_LIVE,
 	  "No progress on the terminal" },
 	{ OPTION_HELP, "help", 'h', ARGUMENT_NONE, NULL, NULL, COMMANDS_ALL, "Print this help" },
 	{ OPTION_VERSION, "version", 'V', ARGUMENT_NONE, NULL, NULL, COMMANDS_ALL,
@@ -233,6 +241,29 @@ static bool set_query(struct settings *settings, const struct option_row *row, c
 	}
 }
 
+/* Options about a live process. */
+static bool set_live(struct settings *settings, const struct option_row *row, const char *value)
+{
+	switch (row->id) {
+	case OPTION_MODE:
+		settings->options.mode = mode_of(value);
+		return true;
+	case OPTION_MAX_PAUSE:
+		return set_max_pause(settings, row, value);
+	case OPTION_COMPRESS:
+		settings->compress = true;
+		return true;
+	case OPTION_ANONYMOUS_ONLY:
+		settings->core_content = MEMHEAP_CORE_ANONYMOUS;
+		return true;
+	case OPTION_PYTHON_ONLY:
+		settings->core_content = MEMHEAP_CORE_PYTHON;
+		return true;
+	default:
+		return set_query(settings, row, value);
+	}
+}
+
 /* Options about the target, and how to print. */
 static bool set_option(struct settings *settings, const struct option_row *row, const char *value)
 {
@@ -271,11 +302,6 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 	case OPTION_LAYOUT:
 		settings->options.layout = layout_of(value);
 		return true;
-	case OPTION_MODE:
-		settings->options.mode = mode_of(value);
-		return true;
-	case OPTION_MAX_PAUSE:
-		return set_max_pause(settings, row, value);
 	case OPTION_THREADS:
 		return set_threads(settings, row, value);
 	case OPTION_TMPDIR:
@@ -291,7 +317,7 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 		settings->version = true;
 		return true;
 	default:
-		return set_query(settings, row, value);
+		return set_live(settings, row, value);
 	}
 }
 

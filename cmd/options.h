@@ -18,8 +18,10 @@ enum command_bit {
 	COMMAND_SCHEMA = 1 << 8,
 	COMMAND_COMPLETION = 1 << 9,
 	COMMAND_HELP = 1 << 10,
+	COMMAND_SNAPSHOT = 1 << 11,
 	COMMANDS_REPORT = COMMAND_SCHEMA - 1,
-	COMMANDS_ALL = COMMAND_HELP * 2 - 1,
+	COMMANDS_LIVE = COMMANDS_REPORT | COMMAND_SNAPSHOT,
+	COMMANDS_ALL = COMMAND_SNAPSHOT * 2 - 1,
 };
 
 enum option_id {
@@ -46,6 +48,9 @@ enum option_id {
 	OPTION_TMPDIR,
 	OPTION_MODE,
 	OPTION_MAX_PAUSE,
+	OPTION_COMPRESS,
+	OPTION_ANONYMOUS_ONLY,
+	OPTION_PYTHON_ONLY,
 	OPTION_THREADS,
 	OPTION_QUIET,
 	OPTION_HELP,
@@ -89,6 +94,8 @@ struct settings {
 	const char *debuginfod; /* NULL: as the environment says */
 	const char *table;
 	bool limit_given;
+	enum memheap_core_content core_content;
+	bool compress;
 	bool exact_bytes;
 	bool quiet;
 	const char *color; /* auto, always, never */

@@ -102,6 +102,32 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 /* Whether `path` is taken for a process, not a file: digits only. */
 bool memheap_path_is_process(const char *path);
 
+/* How a live process was taken. */
+struct memheap_taking {
+	const char *mode;  /* "fork" */
+	uint64_t pause_us; /* that it stood still */
+};
+
+/* False when the snapshot is that of a core. */
+bool memheap_snapshot_taking(const struct memheap_snapshot *snapshot, struct memheap_taking *ret);
+
+/* What of a process a core is written with. */
+enum memheap_core_content {
+	MEMHEAP_CORE_ALL,       /* everything: it is read without any other file */
+	MEMHEAP_CORE_ANONYMOUS, /* all but what the files of its modules have */
+	MEMHEAP_CORE_PYTHON,    /* what decoding needs, from a snapshot with MEMHEAP_OBJECTS */
+};
+
+struct memheap_core_options {
+	enum memheap_core_content content;
+	bool compress;    /* with zstd */
+	const char *path; /* for messages */
+};
+
+/* Writes an ELF core of a live process, as it was when it was taken, to the empty file `fd`. */
+struct memheap_error *memheap_core_write(const struct memheap_snapshot *snapshot, int fd,
+					 const struct memheap_core_options *options);
+
 /* Accepts NULL. */
 void memheap_snapshot_destroy(struct memheap_snapshot *snapshot);
 

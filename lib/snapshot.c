@@ -224,6 +224,16 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 	return NULL;
 }
 
+bool memheap_snapshot_taking(const struct memheap_snapshot *s, struct memheap_taking *ret)
+{
+	const struct live *live = s->target.live;
+
+	if (live)
+		*ret = (struct memheap_taking){ live_mode_name(live->mode),
+						(live->pause_ns + 999) / 1000 };
+	return live;
+}
+
 void memheap_snapshot_destroy(struct memheap_snapshot *s)
 {
 	if (!s)

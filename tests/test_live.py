@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(harness.why_not_live() is not None,
                                 reason='no process can be looked at here: %s' %
                                 harness.why_not_live())
 
-MODES = ['stop']
+MODES = ['fork', 'stop']
 WAYS = [('zoo', 'waiting/' + mode) for mode in MODES] + \
     [('threads', 'stopped/' + mode) for mode in MODES]
 

@@ -20,7 +20,7 @@
 struct memheap_error *capture_survey(struct capture *capture)
 {
 	if (!mappings_read(&capture->mappings, capture->pid) ||
-	    !pages_scan(&capture->pages, capture->pid, &capture->mappings))
+	    !pages_scan(&capture->pages, capture->pid, capture->pid, &capture->mappings))
 		return error_create_errno("cannot read the mappings of process %d",
 					  (int)capture->pid);
 	if (!capture->mappings.list.count)

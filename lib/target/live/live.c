@@ -23,6 +23,7 @@ struct mode {
 
 /* In the order of preference. */
 static const struct mode modes[] = {
+	{ MEMHEAP_MODE_FORK, "fork", live_fork },
 	{ MEMHEAP_MODE_STOP, "stop", live_stop },
 };
 

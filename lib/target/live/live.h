@@ -4,6 +4,7 @@
 
 #include "../target.h"
 #include "capture.h"
+#include "inject.h"
 #include "memory.h"
 #include "notes.h"
 
@@ -21,6 +22,7 @@ struct live {
 	uint64_t while_stopped; /* of them, those that were copied during the pause */
 	struct proc_status status;
 	struct live_memory memory;
+	bool left_zombie; /* a child's entry could not be removed */
 	struct notes notes;
 	struct capture capture;
 	struct strings strings;
@@ -36,7 +38,26 @@ struct live_attempt {
 
 typedef struct memheap_error *live_mode_fn(struct live_attempt *attempt);
 
-live_mode_fn live_stop;
+live_mode_fn live_fork, live_stop;
+
+/* A child that a process was made to have. */
+struct live_child {
+	pid_t pid;   /* as we see it; 0: none */
+	pid_t inner; /* as the process does */
+};
+
+/* Spreads the net below the first of the stopped threads that a call can be made by. */
+bool live_inject_somewhere(struct injection *injection, struct live_threads *threads,
+			   const struct mappings *mappings);
+
+/* Makes a child that stands still and dies with us; false with errno. */
+bool live_clone(struct injection *injection, uint64_t flags, struct live_child *child);
+
+void live_kill_child(const struct live_child *child);
+
+/* Has the process remove the entry of its dead child, and of those that were left before. */
+void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets,
+	       const struct live_child *child);
 
 /* The name of a mode: "stop". */
 const char *live_mode_name(enum memheap_mode mode);

@@ -103,18 +103,26 @@ static bool read_words(struct page_list *pages, int fd, vaddr start, vaddr end)
 	return true;
 }
 
-bool pages_scan(struct page_list *pages, pid_t pid, const struct mappings *mappings)
+static int open_pagemap(pid_t pid)
 {
 	char path[64];
-	int can = 1;
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+bool pages_scan(struct page_list *pages, pid_t pid, pid_t shared, const struct mappings *mappings)
+{
+	int can = 1;
+
+	_cleanup_close_ int private_fd = open_pagemap(pid);
+	_cleanup_close_ int shared_fd = open_pagemap(shared);
+	if (private_fd < 0 || shared_fd < 0)
 		return false;
 	pages->list.count = 0;
 	for (size_t i = 0; i < mappings->list.count; i++) {
 		const struct mapping *mapping = &mappings->list.items[i];
+		int fd = mapping->shared ? shared_fd : private_fd;
 
 		/* the kernel's own page has no entries */
 		if (mapping->start >= 1ULL << 63)

@@ -16,8 +16,11 @@ struct page_list {
 	VECTOR(struct pages) list; /* by address */
 };
 
-/* Replaces `pages` by those of all `mappings` of process `pid`; false with errno. */
-bool pages_scan(struct page_list *pages, pid_t pid, const struct mappings *mappings);
+/*
+ * Replaces `pages` by those of all `mappings` of process `pid`; shared ones are looked at in
+ * process `shared`, because a child's tables don't have them. False with errno.
+ */
+bool pages_scan(struct page_list *pages, pid_t pid, pid_t shared, const struct mappings *mappings);
 
 void pages_deinit(struct page_list *pages);
 

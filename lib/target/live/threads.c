@@ -181,6 +181,20 @@ struct memheap_error *threads_stop(struct live_threads *threads, pid_t pid, uint
 	return error_create(MEMHEAP_FAILED, "process %d has ended", (int)pid);
 }
 
+bool threads_stop_one(struct live_threads *threads, pid_t pid, uint64_t deadline_ns)
+{
+	struct memheap_error *error = seize(threads, pid);
+	size_t added;
+
+	/* its main thread may have ended before the others */
+	if (!error && !threads->list.count)
+		error = seize_new(threads, pid, &added);
+	memheap_error_destroy(error);
+	for (size_t i = 0; i < threads->list.count; i++)
+		await(&threads->list.items[i], deadline_ns);
+	return threads->list.count && threads->list.items[0].stopped;
+}
+
 bool threads_read(struct live_threads *threads)
 {
 	for (size_t i = 0; i < threads->list.count; i++) {

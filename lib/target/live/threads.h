@@ -35,6 +35,9 @@ uint64_t live_now_ns(void);
  */
 struct memheap_error *threads_stop(struct live_threads *threads, pid_t pid, uint64_t deadline_ns);
 
+/* Stops one thread, the main one if it lives; false when none stopped. */
+bool threads_stop_one(struct live_threads *threads, pid_t pid, uint64_t deadline_ns);
+
 /* Reads the registers of the stopped threads; false when one can't be read. */
 bool threads_read(struct live_threads *threads);
 

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork: a stopped thread makes a child by clone(2), which is traced from birth, never runs and
+ * shares all memory until it is written. The process goes on at once; the child is read, killed,
+ * and its entry removed by the thread that made it, in a second stop of that thread alone.
+ *
+ * The exit signal of the child is 0, so that nobody gets a SIGCHLD and wait() does not see it. It
+ * shares the table of files, so that what the process closes is closed.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../base/cleanup.h"
+#include "inject.h"
+#include "live.h"
+
+#define REAP_TRIES   50
+#define REAP_STEP_NS 2000000
+#define REAP_WAIT_NS 1000000000ULL
+#define OURS         "1000" /* the oom_score_adj of a child of ours: it goes before the process */
+
+/* Memory that may be needed while the child lives: pages that the process writes are doubled. */
+static struct memheap_error *check_memory(const struct live *live)
+{
+	uint64_t needed = MAX(live->status.rss / 4, 16UL << 20), room;
+	struct live_memory memory;
+
+	memory_read(&memory, live->pid);
+	if (memory.limit == MEMORY_UNKNOWN || memory.used == MEMORY_UNKNOWN)
+		return NULL;
+	room = memory.limit - MIN(memory.limit, memory.used);
+	if (room >= needed)
+		return NULL;
+	return error_create(MEMHEAP_FAILED,
+			    "its cgroup has %llu bytes left, of which a frozen copy may need %llu",
+			    (unsigned long long)room, (unsigned long long)needed);
+}
+
+bool live_inject_somewhere(struct injection *injection, struct live_threads *threads,
+			   const struct mappings *mappings)
+{
+	for (size_t i = 0; i < threads->list.count; i++) {
+		injection->thread = &threads->list.items[i];
+		if (injection->thread->stopped && !injection->thread->gone &&
+		    inject_begin(injection, mappings))
+			return true;
+	}
+	return false;
+}
+
+static void mark_child(pid_t child)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)child);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 && write(fd, OURS, strlen(OURS)) < 0)
+		return; /* then it is as likely to go as the process */
+}
+
+bool live_clone(struct injection *injection, uint64_t flags, struct live_child *child)
+{
+	const uint64_t arguments[4] = { flags, injection->child };
+	int64_t result = 0;
+	int status;
+
+	*child = (struct live_child){ 0 };
+	if (!inject_call(injection, SYS_clone, arguments, &result) || result < 0 ||
+	    !injection->born) {
+		errno = result < 0 ? (int)-result : ESRCH;
+		return false;
+	}
+	mark_child(injection->born);
+	*child = (struct live_child){ injection->born, (pid_t)result };
+	if (waitpid(child->pid, &status, __WALL) != child->pid || !WIFSTOPPED(status))
+		return false;
+	/* from now on it dies with us; until now it would have ended itself */
+	return !ptrace(PTRACE_SETOPTIONS, child->pid, NULL, (void *)PTRACE_O_EXITKILL);
+}
+
+void live_kill_child(const struct live_child *child)
+{
+	int status;
+
+	if (child->pid <= 0)
+		return;
+	kill(child->pid, SIGKILL);
+	while (waitpid(child->pid, &status, __WALL) == child->pid && WIFSTOPPED(status))
+		;
+}
+
+/* Whether it is a zombie that a snapshot left behind which was killed. */
+static bool is_leftover(pid_t pid)
+{
+	_cleanup_free_ char *score = proc_read(pid, "oom_score_adj", NULL);
+	struct proc_status status;
+
+	/* field 38: its exit signal */
+	return score && atoi(score) == atoi(OURS) && proc_status(pid, &status) &&
+	       status.state == 'Z' && !proc_stat(pid, 38);
+}
+
+/* Removes the entry of a dead child from the process's table; false when it is still there. */
+static bool wait_for(struct injection *injection, pid_t inner)
+{
+	const uint64_t arguments[4] = { (uint64_t)inner, 0, WNOHANG | __WALL };
+	int64_t result = 0;
+
+	return inject_call(injection, SYS_wait4, arguments, &result) &&
+	       (result == inner || result == -ECHILD);
+}
+
+static void reap_leftovers(struct injection *injection)
+{
+	_cleanup_free_ char *children = NULL;
+	struct proc_status status;
+	char name[64];
+
+	snprintf(name, sizeof(name), "task/%d/children", (int)injection->pid);
+	children = proc_read(injection->pid, name, NULL);
+	for (char *at = children, *end; at && *at; at = end + strspn(end, " ")) {
+		pid_t child = (pid_t)strtol(at, &end, 10);
+
+		if (end == at)
+			return;
+		if (is_leftover(child) && proc_status(child, &status))
+			wait_for(injection, (pid_t)status.inner_pid);
+	}
+}
+
+/* One attempt: stops one thread and has it ask for the end of the child. */
+static bool try_reap(const struct live_attempt *attempt, const struct gadgets *gadgets,
+		     const struct live_child *child)
+{
+	const struct capture *capture = attempt->capture;
+	struct injection injection = { .pid = capture->pid, .gadgets = *gadgets };
+	struct live_threads threads = { 0 };
+	struct mappings mappings = { 0 };
+	bool reaped = false;
+
+	if (threads_stop_one(&threads, capture->pid, live_now_ns() + REAP_WAIT_NS) &&
+	    mappings_read(&mappings, capture->pid) && threads_read(&threads) &&
+	    live_inject_somewhere(&injection, &threads, &mappings)) {
+		reaped = wait_for(&injection, child->inner);
+		reap_leftovers(&injection);
+		inject_end(&injection);
+	}
+	threads_resume(&threads);
+	threads_deinit(&threads);
+	mappings_deinit(&mappings);
+	return reaped;
+}
+
+void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets,
+	       const struct live_child *child)
+{
+	static const struct timespec step = { .tv_nsec = REAP_STEP_NS };
+
+	for (unsigned i = 0; child->pid > 0 && i < REAP_TRIES; i++) {
+		struct proc_status status;
+
+		if (!proc_status(child->pid, &status) ||
+		    !proc_status(attempt->capture->pid, &status) ||
+		    try_reap(attempt, gadgets, child))
+			return;
+		nanosleep(&step, NULL);
+	}
+	attempt->live->left_zombie = child->pid > 0;
+}
+
+/* What the process keeps from its children (MADV_DONTFORK) can't be read there. */
+static struct memheap_error *check_mappings(const struct capture *capture,
+					    const struct mappings *frozen)
+{
+	size_t next = 0;
+
+	for (size_t i = 0; i < capture->mappings.list.count; i++) {
+		const struct mapping *mapping = &capture->mappings.list.items[i];
+
+		while (next < frozen->list.count && frozen->list.items[next].end <= mapping->start)
+			next++;
+		if (next < frozen->list.count && frozen->list.items[next].start <= mapping->start)
+			continue;
+		if (mapping->permissions & PF_R && !mapping->path)
+			return error_create(MEMHEAP_FAILED,
+					    "it keeps memory at 0x%llx from its children "
+					    "(MADV_DONTFORK)",
+					    (unsigned long long)mapping->start);
+	}
+	return NULL;
+}
+
+/* With all threads stopped: makes the child. */
+static struct memheap_error *make_child(struct live_attempt *attempt, struct injection *injection,
+					struct live_child *child)
+{
+	struct capture *capture = attempt->capture;
+	struct mappings frozen = { 0 };
+	struct memheap_error *error = NULL;
+
+	if (!mappings_read(&capture->mappings, capture->pid) || !threads_read(&capture->threads))
+		return error_create_errno("cannot read process %d", (int)capture->pid);
+	if (!live_inject_somewhere(injection, &capture->threads, &capture->mappings))
+		return error_create(MEMHEAP_FAILED,
+				    "none of its threads is where it could make a call");
+	if (!live_clone(injection, CLONE_FILES | CLONE_FS, child))
+		error = error_create_errno("it cannot make a child");
+	if (!inject_end(injection) && !error)
+		error = error_create(MEMHEAP_FAILED, "the thread that made the child is gone");
+	if (!error && !mappings_read(&frozen, child->pid))
+		error = error_create_errno("cannot read the child");
+	if (!error)
+		error = check_mappings(capture, &frozen);
+	mappings_deinit(&frozen);
+	return error;
+}
+
+/* Reads the frozen child while the process runs. */
+static struct memheap_error *read_child(struct capture *capture, const struct live_child *child)
+{
+	struct memheap_error *error = NULL;
+
+	capture->source = child->pid;
+	if (!pages_scan(&capture->pages, child->pid, capture->pid, &capture->mappings))
+		error = error_create_errno("cannot read the pages of the child");
+	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
+		error = error_create_errno("cannot reserve address space");
+	if (!error)
+		error = capture_plan(capture);
+	if (!error)
+		error = capture_populate(capture);
+	if (!error)
+		capture_copy(capture);
+	return error;
+}
+
+/* What of it may be asked before it is stopped. */
+static struct memheap_error *prepare(const struct live_attempt *attempt, struct gadgets *gadgets)
+{
+	struct capture *capture = attempt->capture;
+	const char *refusal = inject_refusal(&attempt->live->status);
+
+	if (refusal)
+		return error_create(MEMHEAP_FAILED, "%s", refusal);
+	if (!mappings_read(&capture->mappings, capture->pid))
+		return error_create_errno("cannot read the mappings of process %d",
+					  (int)capture->pid);
+	if (!inject_find(gadgets, capture->pid, &capture->mappings))
+		return error_create(MEMHEAP_FAILED, "no instruction for a system call was found");
+	return check_memory(attempt->live);
+}
+
+struct memheap_error *live_fork(struct live_attempt *attempt)
+{
+	struct capture *capture = attempt->capture;
+	struct injection injection = { .pid = capture->pid };
+	struct live_child child = { 0 };
+	struct memheap_error *error = prepare(attempt, &injection.gadgets);
+
+	if (error)
+		return error;
+	error = threads_stop(&capture->threads, capture->pid,
+			     live_now_ns() + attempt->max_pause_ns);
+	if (!error)
+		error = make_child(attempt, &injection, &child);
+	threads_resume(&capture->threads);
+	if (!error)
+		error = read_child(capture, &child);
+	live_kill_child(&child);
+	live_reap(attempt, &injection.gadgets, &child);
+	/* what is resident is that of the process, not of its child; it may have ended */
+	if (!error && !pages_scan(&capture->pages, capture->pid, capture->pid, &capture->mappings))
+		capture->pages.list.count = 0;
+	return error;
+}
