@@ -192,6 +192,24 @@ static const struct command snapshot = {
 	.run = command_snapshot,
 };
 
+static const struct command watch = {
+	.name = "watch",
+	.arguments = "PID",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_WATCH,
+	.summary = "what grows in a process, as it grows",
+	.description =
+		"Takes a light snapshot of a live process again and again, and tells what grew, "
+		"by type and category, since the start and since the last one: as a table that "
+		"renews itself on a terminal, else as JSON lines. At the end it tells what grew "
+		"in all, and what the watching cost the process. Between snapshots the RSS is "
+		"looked at, and when it passes a threshold, a core is written.",
+	.examples = "  memheap watch 1234 --interval 60\n"
+		    "  memheap watch 1234 --snapshot-at 2G -o core.1234\n",
+	.run = command_watch,
+};
+
 static const struct command schema = {
 	.name = "schema",
 	.arguments = "[COMMAND]",
@@ -231,8 +249,8 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze, &info,     &types,  &arenas,     &regions, &gc,  &objects,
-	&object,  &snapshot, &schema, &completion, &help,    NULL,
+	&analyze, &info,     &types, &arenas, &regions,    &gc,   &objects,
+	&object,  &snapshot, &watch, &schema, &completion, &help, NULL,
 };
 
 const struct command *command_find(const char *name)

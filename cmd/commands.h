@@ -27,8 +27,15 @@ const struct command *command_guess(const char *name);
 
 /* What commands do, where it takes a file of its own. */
 int command_report(const struct command *command, const struct settings *settings);
+int command_watch(const struct command *command, const struct settings *settings);
 int command_snapshot(const struct command *command, const struct settings *settings);
 int command_completion(const struct command *command, const struct settings *settings);
+
+struct memheap_snapshot;
+
+/* Writes a core of a live process to the file `path`. */
+struct memheap_error *command_write_core(const struct memheap_snapshot *snapshot,
+					 const struct settings *settings, const char *path);
 
 /* Prints an error and returns its exit code; destroys it. */
 int command_fail(struct memheap_error *error);

@@ -10,11 +10,11 @@
 
 const struct option_row option_rows[] = {
 	{ OPTION_FORMAT, "format", 'f', ARGUMENT_CHOICE, "FORMAT", "table|json|jsonl|csv",
-	  COMMANDS_REPORT,
+	  COMMANDS_REPORT | COMMAND_WATCH,
 	  "How to print: table (for people), json (one document), jsonl (one object a line, for "
 	  "each row of one table), csv (one table). Default: table" },
 	{ OPTION_OUTPUT, "output", 'o', ARGUMENT_FILE, "FILE", NULL,
-	  COMMANDS_LIVE | COMMAND_SCHEMA | COMMAND_COMPLETION,
+	  COMMANDS_LIVE | COMMAND_WATCH | COMMAND_SCHEMA | COMMAND_COMPLETION,
 	  "Write to FILE, which is replaced when all is written" },
 	{ OPTION_TABLE, "table", 0, ARGUMENT_WORD, "TABLE", NULL, COMMANDS_REPORT,
 	  "The table that csv and jsonl print, by its key in the JSON form; default: the main "
@@ -23,9 +23,9 @@ const struct option_row option_rows[] = {
 	  "Sort the main table by COLUMN, by its key in the JSON form, largest first" },
 	{ OPTION_ASCENDING, "ascending", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
 	  "Sort smallest first" },
-	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT,
+	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT | COMMAND_WATCH,
 	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types and "
-	  "objects as a table" },
+	  "objects as a table, and 20 types of watch" },
 	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL, COMMAND_TYPES | COMMAND_OBJECTS,
 	  "Only types whose name matches the shell pattern GLOB: 'dict', 'myapp.*'" },
 	{ OPTION_REGION, "region", 'r', ARGUMENT_WORD, "GLOB", NULL,
@@ -64,14 +64,22 @@ const struct option_row option_rows[] = {
 	  "unpacked "
 	  "to, or one that comes through a pipe (CORE is -: standard input). The file is gone at "
 	  "the end. Default: $TMPDIR, else /var/tmp" },
-	{ OPTION_MODE, "mode", 0, ARGUMENT_CHOICE, "MODE", "auto|fork|stop", COMMANDS_LIVE,
-	  "How the memory of a live process is taken: fork (a frozen child of it is read, which "
-	  "nobody sees), stop (all its threads stand still while it is copied), auto (the first "
-	  "of them that is safe and permitted). Default: auto" },
-	{ OPTION_MAX_PAUSE, "max-pause", 0, ARGUMENT_WORD, "MS", NULL, COMMANDS_LIVE,
+	{ OPTION_MODE, "mode", 0, ARGUMENT_CHOICE, "MODE", "auto|precopy|fork|stop|nostop",
+	  COMMANDS_LIVE | COMMAND_WATCH,
+	  "How the memory of a live process is taken. precopy: it is copied while it runs, then "
+	  "once "
+	  "more what was written meanwhile, with all threads stopped. fork: a frozen child of it "
+	  "is "
+	  "read, which nobody sees. stop: all its threads stand still while it is copied. nostop: "
+	  "it is read twice while it runs; pages that differ are torn, and counted. auto: the "
+	  "first "
+	  "of precopy (from 256 MiB on), fork and stop that is safe and permitted. Default: auto" },
+	{ OPTION_MAX_PAUSE, "max-pause", 0, ARGUMENT_WORD, "MS", NULL,
+	  COMMANDS_LIVE | COMMAND_WATCH,
 	  "Milliseconds that a live process may stand still: past them it goes on, and another way "
 	  "is tried. Default: 1000" },
-	{ OPTION_COMPRESS, "compress", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_SNAPSHOT,
+	{ OPTION_COMPRESS, "compress", 0, ARGUMENT_NONE, NULL, NULL,
+	  COMMAND_SNAPSHOT | COMMAND_WATCH,
 	  "Compress the core with zstd: memheap reads it as it is, gdb after zstd -d" },
 	{ OPTION_ANONYMOUS_ONLY, "anonymous-only", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_SNAPSHOT,
 	  "Leave out what the files of the program and its libraries have: to be read where these "
@@ -79,7 +87,19 @@ const struct option_row option_rows[] = {
 	{ OPTION_PYTHON_ONLY, "python-only", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_SNAPSHOT,
 	  "Only what decoding Python's heap needs: allocators, stacks, data of modules; to be read "
 	  "where the program's files are" },
-	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_LIVE,
+	{ OPTION_INTERVAL, "interval", 'i', ARGUMENT_WORD, "SECONDS", NULL, COMMAND_WATCH,
+	  "From one snapshot to the next; more where needed so that memheap works for a fifth of "
+	  "the "
+	  "time at most. Default: 10" },
+	{ OPTION_COUNT, "count", 'c', ARGUMENT_WORD, "N", NULL, COMMAND_WATCH,
+	  "End after N snapshots; default: when the process ends, or at Ctrl-C" },
+	{ OPTION_SNAPSHOT_AT, "snapshot-at", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_WATCH,
+	  "Write a core, once, when the RSS is SIZE or more (k, M, G: binary multiples); to "
+	  "memheap-PID.core, or the file that -o names" },
+	{ OPTION_SNAPSHOT_ON_GROWTH, "snapshot-on-growth", 0, ARGUMENT_WORD, "PERCENT", NULL,
+	  COMMAND_WATCH,
+	  "Write a core, once, when the RSS has grown by that much since the start" },
+	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_LIVE | COMMAND_WATCH,
 	  "Work with N threads; default: one for each processor" },
 	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_LIVE,
 	  "No progress on the terminal" },
@@ -241,6 +261,29 @@ static bool set_query(struct settings *settings, const struct option_row *row, c
 	}
 }
 
+static bool set_interval(struct settings *settings, const struct option_row *row, const char *value)
+{
+	char *end;
+	double seconds = strtod(value, &end);
+
+	if (end == value || *end || !(seconds >= 0.01 && seconds <= 86400))
+		return complain(row, value, "a number of seconds from 0.01 to 86400");
+	settings->interval_ms = (uint64_t)(seconds * 1000);
+	return true;
+}
+
+/* "20" and "20%" are the same. */
+static bool set_growth(struct settings *settings, const struct option_row *row, const char *value)
+{
+	char *end;
+
+	settings->snapshot_growth = strtoull(value, &end, 10);
+	end += *end == '%';
+	if (!settings->snapshot_growth || *end || !strchr("0123456789", *value))
+		return complain(row, value, "a number of percent such as 20");
+	return true;
+}
+
 /* Options about a live process. */
 static bool set_live(struct settings *settings, const struct option_row *row, const char *value)
 {
@@ -250,6 +293,15 @@ static bool set_live(struct settings *settings, const struct option_row *row, co
 		return true;
 	case OPTION_MAX_PAUSE:
 		return set_max_pause(settings, row, value);
+	case OPTION_INTERVAL:
+		return set_interval(settings, row, value);
+	case OPTION_COUNT:
+		return parse_count(value, &settings->count) || complain(row, value, "a number");
+	case OPTION_SNAPSHOT_AT:
+		return parse_size(value, &settings->snapshot_at) ||
+		       complain(row, value, "a size such as 512M or 2G");
+	case OPTION_SNAPSHOT_ON_GROWTH:
+		return set_growth(settings, row, value);
 	case OPTION_COMPRESS:
 		settings->compress = true;
 		return true;

@@ -19,9 +19,10 @@ enum command_bit {
 	COMMAND_COMPLETION = 1 << 9,
 	COMMAND_HELP = 1 << 10,
 	COMMAND_SNAPSHOT = 1 << 11,
+	COMMAND_WATCH = 1 << 12,
 	COMMANDS_REPORT = COMMAND_SCHEMA - 1,
 	COMMANDS_LIVE = COMMANDS_REPORT | COMMAND_SNAPSHOT,
-	COMMANDS_ALL = COMMAND_SNAPSHOT * 2 - 1,
+	COMMANDS_ALL = COMMAND_WATCH * 2 - 1,
 };
 
 enum option_id {
@@ -48,6 +49,10 @@ enum option_id {
 	OPTION_TMPDIR,
 	OPTION_MODE,
 	OPTION_MAX_PAUSE,
+	OPTION_INTERVAL,
+	OPTION_COUNT,
+	OPTION_SNAPSHOT_AT,
+	OPTION_SNAPSHOT_ON_GROWTH,
 	OPTION_COMPRESS,
 	OPTION_ANONYMOUS_ONLY,
 	OPTION_PYTHON_ONLY,
@@ -96,6 +101,7 @@ struct settings {
 	bool limit_given;
 	enum memheap_core_content core_content;
 	bool compress;
+	uint64_t interval_ms, count, snapshot_at, snapshot_growth; /* of watch; 0: not given */
 	bool exact_bytes;
 	bool quiet;
 	const char *color; /* auto, always, never */

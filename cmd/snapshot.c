@@ -24,18 +24,18 @@ static void print_cost(const struct settings *settings, const struct memheap_sna
 	       (double)taking.pause_us / 1000);
 }
 
-static struct memheap_error *write_core(const struct memheap_snapshot *snapshot,
-					const struct settings *settings)
+struct memheap_error *command_write_core(const struct memheap_snapshot *snapshot,
+					 const struct settings *settings, const char *path)
 {
 	const struct memheap_core_options options = {
 		.content = settings->core_content,
 		.compress = settings->compress,
-		.path = settings->output,
+		.path = path,
 	};
 	struct memheap_error *error;
 	struct output output;
 
-	error = output_open(&output, settings->output);
+	error = output_open(&output, path);
 	/* it has all that the process knew: nobody else may read it */
 	if (!error && output.temporary)
 		fchmod(fileno(output.file), 0600);
@@ -67,7 +67,7 @@ int command_snapshot(const struct command *command, const struct settings *given
 					python ? MEMHEAP_OBJECTS : MEMHEAP_IMAGE, &snapshot);
 	progress_end();
 	if (!error)
-		error = write_core(snapshot, &settings);
+		error = command_write_core(snapshot, &settings, settings.output);
 	if (!error)
 		print_cost(&settings, snapshot);
 	memheap_snapshot_destroy(snapshot);

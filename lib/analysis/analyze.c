@@ -3,27 +3,17 @@
 #include "sections.h"
 
 static const struct memheap_table_shape *const tables[] = {
-	&tool_shape,
-	&target_shape,
-	&python_shape,
-	&resolution_shape,
-	&snapshot_shape,
-	&process_memory_shape,
-	&completeness_shape,
-	&resident_shape,
-	&memory_shape,
-	&types_shape,
-	&pymalloc_shape,
-	&size_classes_shape,
-	&mimalloc_shape,
-	&mimalloc_heaps_shape,
-	&malloc_shape,
-	&free_lists_shape,
-	&gc_shape,
-	&generations_shape,
-	&gaps_shape,
-	&diagnostics_shape,
-	NULL,
+	&tool_shape,           &target_shape,
+	&python_shape,         &resolution_shape,
+	&snapshot_shape,       &process_memory_shape,
+	&torn_shape,           &completeness_shape,
+	&resident_shape,       &memory_shape,
+	&types_shape,          &pymalloc_shape,
+	&size_classes_shape,   &mimalloc_shape,
+	&mimalloc_heaps_shape, &malloc_shape,
+	&free_lists_shape,     &gc_shape,
+	&generations_shape,    &gaps_shape,
+	&diagnostics_shape,    NULL,
 };
 
 static struct memheap_error *build(struct memheap_report *report)
@@ -38,6 +28,7 @@ static struct memheap_error *build(struct memheap_report *report)
 	add_resolution(report);
 	add_snapshot(report);
 	add_process_memory(report);
+	add_torn(report);
 	add_completeness(report);
 	add_resident(report, &areas);
 	add_memory(report, &areas);

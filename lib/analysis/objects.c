@@ -67,7 +67,7 @@ static const struct memheap_table_shape objects_shape = {
 };
 
 static const struct memheap_table_shape *const tables[] = {
-	&objects_shape, &completeness_shape, &gaps_shape, &diagnostics_shape, NULL,
+	&objects_shape, &completeness_shape, &torn_shape, &gaps_shape, &diagnostics_shape, NULL,
 };
 
 /* An object in the order to be shown in. */
@@ -443,6 +443,7 @@ static struct memheap_error *build(struct memheap_report *report)
 	     !sort_objects(report, stream, memheap_table_column(&objects_shape, query->sort))))
 		return &error_no_memory;
 	add_completeness(report);
+	add_torn(report);
 	add_gaps(report);
 	add_diagnostics(report);
 	return NULL;

@@ -15,7 +15,7 @@ struct memheap_table {
 	const struct memheap_report *report;
 };
 
-#define REPORT_TABLES_MAX 24
+#define REPORT_TABLES_MAX 32
 
 struct memheap_report {
 	const struct memheap_report_shape *shape;

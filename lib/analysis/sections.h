@@ -8,7 +8,7 @@ extern const struct memheap_table_shape tool_shape, target_shape, python_shape, 
 	completeness_shape, memory_shape, types_shape, pymalloc_shape, size_classes_shape,
 	mimalloc_shape, mimalloc_heaps_shape, malloc_shape, free_lists_shape, gc_shape,
 	generations_shape, gaps_shape, diagnostics_shape, snapshot_shape, process_memory_shape,
-	resident_shape;
+	resident_shape, torn_shape;
 
 void add_tool(struct memheap_report *report);
 void add_target(struct memheap_report *report);
@@ -18,6 +18,8 @@ void add_resolution(struct memheap_report *report);
 /* How a live process was taken, and what the kernel says of its memory. */
 void add_snapshot(struct memheap_report *report);
 void add_process_memory(struct memheap_report *report);
+/* What of it changed while it was read. */
+void add_torn(struct memheap_report *report);
 /* Its resident memory by area. */
 void add_resident(struct memheap_report *report, const struct areas *areas);
 

@@ -13,6 +13,9 @@ enum {
 	SNAPSHOT_COPIED,
 	SNAPSHOT_STOPPED,
 	SNAPSHOT_STATE,
+	SNAPSHOT_CONSISTENT,
+	SNAPSHOT_TORN,
+	SNAPSHOT_ZOMBIE,
 	SNAPSHOT_PASSED,
 };
 
@@ -27,6 +30,14 @@ static const struct memheap_column snapshot_columns[] = {
 			       "Of them, those copied while it stood still" },
 	[SNAPSHOT_STATE] = { "state", "STATE", MEMHEAP_TEXT,
 			     "What it was doing before, as in /proc/PID/status" },
+	[SNAPSHOT_CONSISTENT] = { "consistent", "CONSISTENT", MEMHEAP_FLAG,
+				  "Whether all bytes are of one moment: false when pages changed "
+				  "while they were read (mode nostop), which the table torn "
+				  "lists" },
+	[SNAPSHOT_TORN] = { "torn_bytes", "TORN", MEMHEAP_BYTES, "Size of these pages" },
+	[SNAPSHOT_ZOMBIE] = { "left_zombie", "LEFT A ZOMBIE", MEMHEAP_FLAG,
+			      "Whether the entry of its frozen child could not be removed; the "
+			      "next snapshot by fork will" },
 	[SNAPSHOT_PASSED] = { "passed_over", "PASSED OVER", MEMHEAP_TEXT,
 			      "Modes that were tried before, and why they were not used" },
 };
@@ -72,7 +83,39 @@ void add_snapshot(struct memheap_report *report)
 	row[SNAPSHOT_COPIED] = cell_number(live->copied);
 	row[SNAPSHOT_STOPPED] = cell_number(live->while_stopped);
 	row[SNAPSHOT_STATE] = cell_text(state_name(live->status.state));
+	row[SNAPSHOT_CONSISTENT] = cell_number(!live->torn.list.count);
+	row[SNAPSHOT_TORN] = cell_number(report->gaps.kinds[GAP_TORN].bytes);
+	row[SNAPSHOT_ZOMBIE] = cell_number(live->left_zombie);
 	row[SNAPSHOT_PASSED] = cell_text(live->passed);
+}
+
+enum { TORN_ADDRESS, TORN_END, TORN_BYTES };
+
+static const struct memheap_column torn_columns[] = {
+	[TORN_ADDRESS] = { "address", "START", MEMHEAP_ADDRESS, "First address" },
+	[TORN_END] = { "end_address", "END", MEMHEAP_ADDRESS, "First address behind it" },
+	[TORN_BYTES] = { "bytes", "BYTES", MEMHEAP_BYTES, "Its size" },
+};
+
+const struct memheap_table_shape torn_shape = {
+	.key = "torn",
+	.title = "Torn pages",
+	.doc = "Pages that changed while they were read; all others are as they were at one moment",
+	COLUMNS(torn_columns),
+};
+
+void add_torn(struct memheap_report *report)
+{
+	const struct live *live = report->snapshot->target.live;
+
+	for (size_t i = 0; live && i < live->torn.list.count; i++) {
+		const struct pages *pages = &live->torn.list.items[i];
+		struct memheap_cell *row = report_row(report, &torn_shape);
+
+		row[TORN_ADDRESS] = cell_number(pages->start);
+		row[TORN_END] = cell_number(pages->end);
+		row[TORN_BYTES] = cell_number(pages->end - pages->start);
+	}
 }
 
 enum {

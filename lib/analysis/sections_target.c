@@ -271,8 +271,8 @@ void set_status(struct memheap_report *report)
 
 	report->status = MEMHEAP_DONE;
 	for (int i = 0; i < GAP_KINDS; i++) {
-		if (gaps->kinds[i].count &&
-		    (is_damage(i) || i == GAP_CORE_TRUNCATED || i == GAP_STREAM_DAMAGED))
+		if (gaps->kinds[i].count && (is_damage(i) || i == GAP_CORE_TRUNCATED ||
+					     i == GAP_STREAM_DAMAGED || i == GAP_TORN))
 			report->status = MEMHEAP_PARTIAL;
 	}
 }

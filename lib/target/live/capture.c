@@ -97,13 +97,16 @@ static bool add_pieces(struct capture *capture, const struct mapping *mapping, u
 	return true;
 }
 
-static bool add_present(struct capture *capture, const struct mapping *mapping, uint8_t *bytes)
+static bool add_present(struct capture *capture, const struct mapping *mapping, uint8_t *bytes,
+			enum scope scope)
 {
 	for (size_t i = pages_after(&capture->pages, mapping->start);
 	     i < capture->pages.list.count && capture->pages.list.items[i].start < mapping->end;
 	     i++) {
 		const struct pages *pages = &capture->pages.list.items[i];
 
+		if (scope == SCOPE_WRITTEN && !pages->written)
+			continue;
 		if (!add_pieces(capture, mapping, bytes, MAX(pages->start, mapping->start),
 				MIN(pages->end, mapping->end)))
 			return false;
@@ -111,10 +114,32 @@ static bool add_present(struct capture *capture, const struct mapping *mapping, 
 	return true;
 }
 
-static struct memheap_error *plan_mapping(struct capture *capture, const struct mapping *mapping)
+static bool is_whole(const struct capture *capture, const struct mapping *mapping)
+{
+	size_t found = pages_after(&capture->whole, mapping->start);
+
+	return found < capture->whole.list.count &&
+	       capture->whole.list.items[found].start == mapping->start &&
+	       capture->whole.list.items[found].end == mapping->end;
+}
+
+/* Adds a file's mapping: the pages of the file once, those of the process each time. */
+static bool add_file(struct capture *capture, const struct mapping *mapping,
+		     const struct capture_plan *plan, enum scope scope)
+{
+	vaddr end = plan->taking == TAKE_HEADER ? mapping->start + PAGE_BYTES : mapping->end;
+
+	if (scope == SCOPE_WRITTEN && is_whole(capture, mapping))
+		return plan->taking == TAKE_HEADER ||
+		       add_present(capture, mapping, plan->bytes, scope);
+	return add_pieces(capture, mapping, plan->bytes, mapping->start, end);
+}
+
+static struct memheap_error *plan_mapping(struct capture *capture, const struct mapping *mapping,
+					  enum scope scope)
 {
 	struct capture_plan *plan = vector_push(&capture->plans);
-	bool added = true;
+	bool added;
 
 	if (!plan)
 		return &error_no_memory;
@@ -125,27 +150,28 @@ static struct memheap_error *plan_mapping(struct capture *capture, const struct 
 	if (!plan->bytes)
 		return error_create_errno("cannot get %llu bytes of address space",
 					  (unsigned long long)(mapping->end - mapping->start));
-	if (plan->taking == TAKE_HEADER)
-		added = add_pieces(capture, mapping, plan->bytes, mapping->start,
-				   mapping->start + PAGE_BYTES);
-	else if (plan->taking == TAKE_ALL)
-		added = add_pieces(capture, mapping, plan->bytes, mapping->start, mapping->end);
+	if (plan->taking == TAKE_HEADER || plan->taking == TAKE_ALL)
+		added = add_file(capture, mapping, plan, scope);
 	else
-		added = add_present(capture, mapping, plan->bytes);
+		added = add_present(capture, mapping, plan->bytes, scope);
 	return added ? NULL : &error_no_memory;
 }
 
-struct memheap_error *capture_plan(struct capture *capture)
+struct memheap_error *capture_plan(struct capture *capture, enum scope scope)
 {
+	size_t parts = capture->mirror.list.count;
+
 	capture->plans.count = capture->pieces.count = 0;
 	capture->bytes = 0;
 	for (size_t i = 0; i < capture->mappings.list.count; i++) {
 		struct memheap_error *error =
-			plan_mapping(capture, &capture->mappings.list.items[i]);
+			plan_mapping(capture, &capture->mappings.list.items[i], scope);
 
 		if (error)
 			return error;
 	}
+	if (scope == SCOPE_WRITTEN && parts != capture->mirror.list.count)
+		return error_create(MEMHEAP_FAILED, "its address space grew too much meanwhile");
 	return NULL;
 }
 
@@ -202,7 +228,7 @@ static void read_forced(const struct capture *capture, struct capture_piece *pie
 	}
 }
 
-static void copy_piece(const struct capture *capture, struct capture_piece *piece)
+void capture_copy_piece(const struct capture *capture, struct capture_piece *piece)
 {
 	struct iovec to = { piece->to, piece->size };
 	struct iovec from = { (void *)(uintptr_t)piece->at, piece->size }; /* NOLINT */
@@ -221,7 +247,7 @@ static void copy(void *context, unsigned worker, size_t begin, size_t end)
 	for (size_t i = begin; i < end; i++) {
 		if (__atomic_load_n(&capture->late, __ATOMIC_RELAXED))
 			return;
-		copy_piece(capture, &capture->pieces.items[i]);
+		capture_copy_piece(capture, &capture->pieces.items[i]);
 		if (live_now_ns() > capture->deadline_ns)
 			__atomic_store_n(&capture->late, true, __ATOMIC_RELAXED);
 	}
@@ -232,6 +258,83 @@ void capture_copy(struct capture *capture)
 	const struct parallel quiet = { .workers = capture->parallel->workers };
 
 	parallel_for(&quiet, "copying", capture->pieces.count, 1, copy, capture);
+}
+
+bool capture_note_whole(struct capture *capture)
+{
+	capture->whole.list.count = capture->unread.list.count = 0;
+	for (size_t i = 0; i < capture->mappings.list.count; i++) {
+		const struct mapping *mapping = &capture->mappings.list.items[i];
+		enum taking taking = capture->plans.items[i].taking;
+		struct pages *added;
+
+		if (taking != TAKE_HEADER && taking != TAKE_ALL)
+			continue;
+		added = vector_push(&capture->whole.list);
+		if (!added)
+			return false;
+		*added = (struct pages){ .start = mapping->start, .end = mapping->end };
+	}
+	for (size_t i = 0; i < capture->pieces.count; i++) {
+		const struct capture_piece *piece = &capture->pieces.items[i];
+		struct pages *added;
+
+		if (piece->copied == piece->size)
+			continue;
+		added = vector_push(&capture->unread.list);
+		if (!added)
+			return false;
+		*added = (struct pages){ .start = piece->at + piece->copied,
+					 .end = piece->at + piece->size };
+	}
+	return true;
+}
+
+/* Makes zeros of [start, end) of a mapping. */
+static void forget(const struct capture_plan *plan, const struct mapping *mapping, vaddr start,
+		   vaddr end)
+{
+	if (start < end)
+		madvise(plan->bytes + (start - mapping->start), end - start, MADV_DONTNEED);
+}
+
+void capture_forget(struct capture *capture)
+{
+	for (size_t i = 0; i < capture->mappings.list.count; i++) {
+		const struct mapping *mapping = &capture->mappings.list.items[i];
+		const struct capture_plan *plan = &capture->plans.items[i];
+		vaddr at = mapping->start;
+
+		if (plan->taking != TAKE_PRESENT)
+			continue;
+		for (size_t j = pages_after(&capture->pages, at);
+		     j < capture->pages.list.count &&
+		     capture->pages.list.items[j].start < mapping->end;
+		     j++) {
+			forget(plan, mapping, at, capture->pages.list.items[j].start);
+			at = capture->pages.list.items[j].end;
+		}
+		forget(plan, mapping, at, mapping->end);
+	}
+}
+
+struct memheap_error *capture_settle(struct capture *capture)
+{
+	struct memheap_error *error = capture_plan(capture, SCOPE_ALL);
+
+	if (error)
+		return error;
+	capture_forget(capture);
+	for (size_t i = 0; i < capture->pieces.count; i++) {
+		struct capture_piece *piece = &capture->pieces.items[i];
+		size_t found = pages_after(&capture->unread, piece->at);
+		vaddr end = piece->at + piece->size;
+
+		if (found < capture->unread.list.count)
+			end = MIN(end, MAX(capture->unread.list.items[found].start, piece->at));
+		piece->copied = (uint32_t)(end - piece->at);
+	}
+	return NULL;
 }
 
 uint64_t capture_copied(const struct capture *capture)
@@ -318,6 +421,8 @@ void capture_deinit(struct capture *capture)
 	mirror_deinit(&capture->mirror);
 	mappings_deinit(&capture->mappings);
 	pages_deinit(&capture->pages);
+	pages_deinit(&capture->whole);
+	pages_deinit(&capture->unread);
 	threads_deinit(&capture->threads);
 	free(capture->auxv);
 	free(capture->plans.items);

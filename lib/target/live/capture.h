@@ -41,7 +41,9 @@ struct capture {
 	size_t auxv_size;
 	VECTOR(struct capture_plan) plans; /* one for each mapping */
 	VECTOR(struct capture_piece) pieces;
-	uint64_t bytes; /* of all pieces */
+	struct page_list whole;  /* mappings of files that were copied in full */
+	struct page_list unread; /* what of them could not be read */
+	uint64_t bytes;          /* of all pieces */
 	uint64_t deadline_ns;
 	bool late; /* the deadline passed while it was copied */
 };
@@ -49,14 +51,32 @@ struct capture {
 /* Reads mappings and pages as they are now. */
 struct memheap_error *capture_survey(struct capture *capture);
 
+/* What of the process a plan is about. */
+enum scope {
+	SCOPE_ALL,
+	SCOPE_WRITTEN, /* since it was copied last */
+};
+
 /* Decides what to take, and where it goes. */
-struct memheap_error *capture_plan(struct capture *capture);
+struct memheap_error *capture_plan(struct capture *capture, enum scope scope);
 
 /* Gets the memory for all pieces from the system, if there is enough. */
 struct memheap_error *capture_populate(struct capture *capture);
 
 /* Copies all pieces, with as many threads as there are processors; stops at the deadline. */
 void capture_copy(struct capture *capture);
+
+/* Copies one piece; how much could be read goes to its `copied`. */
+void capture_copy_piece(const struct capture *capture, struct capture_piece *piece);
+
+/* Remembers the mappings of files that were copied just now; false when out of memory. */
+bool capture_note_whole(struct capture *capture);
+
+/* Makes zeros of pages that were copied and are not there any more. */
+void capture_forget(struct capture *capture);
+
+/* After copies at several times: the same, and a plan of all as if it was copied at once. */
+struct memheap_error *capture_settle(struct capture *capture);
 
 /* Bytes that were copied. */
 uint64_t capture_copied(const struct capture *capture);

@@ -86,7 +86,8 @@ bool live_clone(struct injection *injection, uint64_t flags, struct live_child *
 	if (waitpid(child->pid, &status, __WALL) != child->pid || !WIFSTOPPED(status))
 		return false;
 	/* from now on it dies with us; until now it would have ended itself */
-	return !ptrace(PTRACE_SETOPTIONS, child->pid, NULL, (void *)PTRACE_O_EXITKILL);
+	return !ptrace(PTRACE_SETOPTIONS, child->pid, NULL,
+		       (void *)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD));
 }
 
 void live_kill_child(const struct live_child *child)
@@ -104,24 +105,24 @@ void live_kill_child(const struct live_child *child)
 static bool is_leftover(pid_t pid)
 {
 	_cleanup_free_ char *score = proc_read(pid, "oom_score_adj", NULL);
+	bool marked = score && atoi(score) == atoi(OURS);
 	struct proc_status status;
 
-	/* field 38: its exit signal */
-	return score && atoi(score) == atoi(OURS) && proc_status(pid, &status) &&
-	       status.state == 'Z' && !proc_stat(pid, 38);
+	/* fields 38 and 52: its exit signal, and what it ended with */
+	return proc_status(pid, &status) && status.state == 'Z' && !proc_stat(pid, 38) &&
+	       (marked || proc_stat(pid, 52) == INJECT_STATUS << 8);
 }
 
-/* Removes the entry of a dead child from the process's table; false when it is still there. */
-static bool wait_for(struct injection *injection, pid_t inner)
+bool live_wait_for(struct injection *injection, const struct live_child *child)
 {
-	const uint64_t arguments[4] = { (uint64_t)inner, 0, WNOHANG | __WALL };
+	const uint64_t arguments[4] = { (uint64_t)child->inner, 0, WNOHANG | __WALL };
 	int64_t result = 0;
 
 	return inject_call(injection, SYS_wait4, arguments, &result) &&
-	       (result == inner || result == -ECHILD);
+	       (result == child->inner || result == -ECHILD);
 }
 
-static void reap_leftovers(struct injection *injection)
+void live_reap_leftovers(struct injection *injection)
 {
 	_cleanup_free_ char *children = NULL;
 	struct proc_status status;
@@ -135,7 +136,8 @@ static void reap_leftovers(struct injection *injection)
 		if (end == at)
 			return;
 		if (is_leftover(child) && proc_status(child, &status))
-			wait_for(injection, (pid_t)status.inner_pid);
+			live_wait_for(injection,
+				      &(struct live_child){ child, (pid_t)status.inner_pid });
 	}
 }
 
@@ -152,8 +154,8 @@ static bool try_reap(const struct live_attempt *attempt, const struct gadgets *g
 	if (threads_stop_one(&threads, capture->pid, live_now_ns() + REAP_WAIT_NS) &&
 	    mappings_read(&mappings, capture->pid) && threads_read(&threads) &&
 	    live_inject_somewhere(&injection, &threads, &mappings)) {
-		reaped = wait_for(&injection, child->inner);
-		reap_leftovers(&injection);
+		reaped = live_wait_for(&injection, child);
+		live_reap_leftovers(&injection);
 		inject_end(&injection);
 	}
 	threads_resume(&threads);
@@ -237,7 +239,7 @@ static struct memheap_error *read_child(struct capture *capture, const struct li
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");
 	if (!error)
-		error = capture_plan(capture);
+		error = capture_plan(capture, SCOPE_ALL);
 	if (!error)
 		error = capture_populate(capture);
 	if (!error)

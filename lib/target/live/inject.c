@@ -249,10 +249,10 @@ static void make_frames(const struct injection *injection, uint8_t *bytes, vaddr
 	memcpy(state + XSAVE_SOFTWARE, &software, sizeof(software));
 	memcpy(state + extended, &magic2, sizeof(magic2));
 
-	/* who returns to the other one calls exit_group(0) */
+	/* who returns to the other one calls exit_group() */
 	end.orig_rax = UINT64_MAX;
 	end.rax = SYS_exit_group;
-	end.rdi = 0;
+	end.rdi = INJECT_STATUS;
 	end.rip = injection->gadgets.call;
 	end.rsp = injection->child;
 	end.eflags = 0x202;

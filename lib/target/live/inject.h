@@ -8,6 +8,8 @@
 
 #include "capture.h"
 
+#define INJECT_STATUS 109 /* of a child that ended itself, because nobody held it */
+
 /* Instructions that the process has anyway. */
 struct gadgets {
 	vaddr call; /* syscall; ret */

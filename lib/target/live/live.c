@@ -14,6 +14,7 @@
 #include "refuse.h"
 
 #define PAUSE_DEFAULT_MS 1000
+#define PRECOPY_BYTES    (256UL << 20) /* below, a fork takes no longer */
 
 struct mode {
 	enum memheap_mode mode;
@@ -23,8 +24,10 @@ struct mode {
 
 /* In the order of preference. */
 static const struct mode modes[] = {
+	{ MEMHEAP_MODE_PRECOPY, "precopy", live_precopy },
 	{ MEMHEAP_MODE_FORK, "fork", live_fork },
 	{ MEMHEAP_MODE_STOP, "stop", live_stop },
+	{ MEMHEAP_MODE_NOSTOP, "nostop", live_nostop },
 };
 
 const char *live_mode_name(enum memheap_mode mode)
@@ -49,6 +52,7 @@ static struct memheap_error *try_mode(struct live *live, const struct mode *mode
 	struct live_attempt attempt = {
 		.capture = &live->capture,
 		.live = live,
+		.automatic = options->mode == MEMHEAP_MODE_AUTO,
 		.max_pause_ns = (options->max_pause_ms ? options->max_pause_ms : PAUSE_DEFAULT_MS) *
 				1000000ULL,
 	};
@@ -86,13 +90,21 @@ struct work {
 	struct memheap_error *error;
 };
 
+/* Whether a mode that was not asked for may be tried: nostop may give torn answers. */
+static bool suits(const struct live *live, enum memheap_mode mode)
+{
+	return mode == MEMHEAP_MODE_PRECOPY ? live->status.rss >= PRECOPY_BYTES
+					    : mode != MEMHEAP_MODE_NOSTOP;
+}
+
 static void *run(void *closure)
 {
 	struct work *work = closure;
 	bool automatic = work->options->mode == MEMHEAP_MODE_AUTO;
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (!automatic && modes[i].mode != work->options->mode)
+		if (automatic ? !suits(work->live, modes[i].mode)
+			      : modes[i].mode != work->options->mode)
 			continue;
 		memheap_error_destroy(work->error);
 		work->error = try_mode(work->live, &modes[i], work->options, work->parallel);
@@ -164,6 +176,9 @@ static struct memheap_error *fill_target(struct target *target)
 	name_segments(target);
 	if (!image_build(&target->image, &target->gaps))
 		return &error_no_memory;
+	for (size_t i = 0; i < live->torn.list.count; i++)
+		gap_add(&target->gaps, GAP_TORN, live->torn.list.items[i].start,
+			live->torn.list.items[i].end - live->torn.list.items[i].start);
 	arguments_read(&target->process, &target->image);
 	return NULL;
 }
@@ -183,7 +198,7 @@ struct memheap_error *live_load(struct target *target, const char *path,
 		return &error_no_memory;
 	}
 	error = refuse_pid(live->pid, &live->status);
-	if (!error)
+	if (!error && options->mode != MEMHEAP_MODE_NOSTOP)
 		error = refuse_tracer(live->pid, &live->status);
 	if (!error)
 		error = take_process(live, options, parallel);
@@ -198,6 +213,7 @@ void live_close(struct live *live)
 	if (!live)
 		return;
 	capture_deinit(&live->capture);
+	pages_deinit(&live->torn);
 	notes_deinit(&live->notes);
 	strings_deinit(&live->strings);
 	free(live);

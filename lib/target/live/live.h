@@ -22,7 +22,8 @@ struct live {
 	uint64_t while_stopped; /* of them, those that were copied during the pause */
 	struct proc_status status;
 	struct live_memory memory;
-	bool left_zombie; /* a child's entry could not be removed */
+	struct page_list torn; /* what changed while it was read, in mode nostop */
+	bool left_zombie;      /* a child's entry could not be removed */
 	struct notes notes;
 	struct capture capture;
 	struct strings strings;
@@ -34,11 +35,12 @@ struct live_attempt {
 	struct capture *capture;
 	struct live *live;
 	uint64_t max_pause_ns;
+	bool automatic; /* another mode can be tried */
 };
 
 typedef struct memheap_error *live_mode_fn(struct live_attempt *attempt);
 
-live_mode_fn live_fork, live_stop;
+live_mode_fn live_fork, live_precopy, live_stop, live_nostop;
 
 /* A child that a process was made to have. */
 struct live_child {
@@ -54,6 +56,12 @@ bool live_inject_somewhere(struct injection *injection, struct live_threads *thr
 bool live_clone(struct injection *injection, uint64_t flags, struct live_child *child);
 
 void live_kill_child(const struct live_child *child);
+
+/* Has the stopped thread remove the entry of a dead child; false when it is still there. */
+bool live_wait_for(struct injection *injection, const struct live_child *child);
+
+/* The same of children that snapshots left behind which were killed. */
+void live_reap_leftovers(struct injection *injection);
 
 /* Has the process remove the entry of its dead child, and of those that were left before. */
 void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets,

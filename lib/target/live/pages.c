@@ -23,55 +23,55 @@
 #define WORD_FILE       (1ULL << 61)
 #define MAPPING_LARGEST (1ULL << 40) /* read word by word; what is larger is reserved space */
 
-/* Adds [start, end), joined to the run before it if that is of the same kind. */
-static bool add(struct page_list *pages, vaddr start, vaddr end, bool swapped, bool file)
+/* Adds a run, joined to the one before it if that is of the same kind. */
+static bool add(struct page_list *pages, struct pages run)
 {
 	struct pages *last = pages->list.count ? &pages->list.items[pages->list.count - 1] : NULL;
 
-	if (last && last->end == start && last->swapped == swapped && last->file == file) {
-		last->end = end;
+	if (last && last->end == run.start && last->swapped == run.swapped &&
+	    last->file == run.file && last->written == run.written) {
+		last->end = run.end;
 		return true;
 	}
 	last = vector_push(&pages->list);
 	if (last)
-		*last = (struct pages){
-			.start = start, .end = end, .swapped = swapped, .file = file
-		};
+		*last = run;
 	return last;
 }
 
 /* 1: done; 0: this kernel can't; -1: failed, with errno. */
-static int scan(struct page_list *pages, int fd, vaddr start, vaddr end)
+static int scan(struct page_list *pages, int fd, const struct pm_scan_arg *request)
 {
 	struct page_region regions[REGIONS];
-	struct pm_scan_arg argument = {
-		.size = sizeof(argument),
-		.end = end,
-		.vec = (uintptr_t)regions,
-		.vec_len = REGIONS,
-		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_FILE | PAGE_IS_PFNZERO,
-	};
+	struct pm_scan_arg argument = *request;
 
-	while (start < end) {
-		int count;
+	argument.size = sizeof(argument);
+	argument.vec = (uintptr_t)regions;
+	argument.vec_len = REGIONS;
+	argument.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
+	argument.return_mask |= PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_FILE | PAGE_IS_PFNZERO;
+	while (argument.start < argument.end) {
+		int count = ioctl(fd, PAGEMAP_SCAN, &argument);
 
-		argument.start = start;
-		count = ioctl(fd, PAGEMAP_SCAN, &argument);
 		if (count < 0)
 			return errno == ENOTTY ? 0 : -1;
 		for (int i = 0; i < count; i++) {
 			const struct page_region *region = &regions[i];
 
-			if (!(region->categories & PAGE_IS_PFNZERO) &&
-			    !add(pages, region->start, region->end,
-				 region->categories & PAGE_IS_SWAPPED,
-				 region->categories & PAGE_IS_FILE)) {
+			if (region->categories & PAGE_IS_PFNZERO)
+				continue;
+			if (!add(pages, (struct pages){
+						.start = region->start,
+						.end = region->end,
+						.swapped = region->categories & PAGE_IS_SWAPPED,
+						.file = region->categories & PAGE_IS_FILE,
+						.written = region->categories & PAGE_IS_WRITTEN,
+					})) {
 				errno = ENOMEM;
 				return -1;
 			}
 		}
-		start = argument.walk_end;
+		argument.start = argument.walk_end;
 	}
 	return 1;
 }
@@ -94,8 +94,12 @@ static bool read_words(struct page_list *pages, int fd, vaddr start, vaddr end)
 			vaddr at = start + i * PAGE_BYTES;
 
 			if ((words[i] & (WORD_PRESENT | WORD_SWAPPED)) &&
-			    !add(pages, at, at + PAGE_BYTES, words[i] & WORD_SWAPPED,
-				 words[i] & WORD_FILE))
+			    !add(pages, (struct pages){
+						.start = at,
+						.end = at + PAGE_BYTES,
+						.swapped = words[i] & WORD_SWAPPED,
+						.file = words[i] & WORD_FILE,
+					}))
 				return false;
 		}
 		start += count * PAGE_BYTES;
@@ -128,8 +132,36 @@ bool pages_scan(struct page_list *pages, pid_t pid, pid_t shared, const struct m
 		if (mapping->start >= 1ULL << 63)
 			continue;
 		if (can > 0)
-			can = scan(pages, fd, mapping->start, mapping->end);
+			can = scan(pages, fd,
+				   &(struct pm_scan_arg){
+					   .start = mapping->start,
+					   .end = mapping->end,
+				   });
 		if (can < 0 || (!can && !read_words(pages, fd, mapping->start, mapping->end)))
+			return false;
+	}
+	return true;
+}
+
+bool pages_scan_written(struct page_list *pages, pid_t pid, const struct mappings *mappings,
+			bool protect)
+{
+	_cleanup_close_ int fd = open_pagemap(pid);
+
+	if (fd < 0)
+		return false;
+	pages->list.count = 0;
+	for (size_t i = 0; i < mappings->list.count; i++) {
+		const struct mapping *mapping = &mappings->list.items[i];
+		const struct pm_scan_arg request = {
+			.start = mapping->start,
+			.end = mapping->end,
+			.flags = protect ? PM_SCAN_WP_MATCHING : 0,
+			.category_mask = protect ? PAGE_IS_WRITTEN : 0,
+			.return_mask = PAGE_IS_WRITTEN,
+		};
+
+		if (mapping->start < 1ULL << 63 && scan(pages, fd, &request) <= 0)
 			return false;
 	}
 	return true;

@@ -22,6 +22,14 @@ struct page_list {
  */
 bool pages_scan(struct page_list *pages, pid_t pid, pid_t shared, const struct mappings *mappings);
 
+/*
+ * The same, with those marked that were written since the last call. With `protect` only these, of
+ * mappings that a userfaultfd watches, which count as not written from then on. False with errno,
+ * ENOTTY when the kernel can't (before Linux 6.7).
+ */
+bool pages_scan_written(struct page_list *pages, pid_t pid, const struct mappings *mappings,
+			bool protect);
+
 void pages_deinit(struct page_list *pages);
 
 /* The first of the pages that end after `at`, as an index. */

@@ -10,7 +10,7 @@ static struct memheap_error *prepare(struct capture *capture)
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");
 	if (!error)
-		error = capture_plan(capture);
+		error = capture_plan(capture, SCOPE_ALL);
 	return error ? error : capture_populate(capture);
 }
 
@@ -23,7 +23,7 @@ static struct memheap_error *take_stopped(struct capture *capture)
 		error = error_create_errno("cannot read the registers of process %d",
 					   (int)capture->pid);
 	if (!error)
-		error = capture_plan(capture);
+		error = capture_plan(capture, SCOPE_ALL);
 	if (!error)
 		capture_copy(capture);
 	return error;

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * nostop: the memory is read while the process runs, and read again. Between the end of one pass
+ * and the beginning of the next lies a moment; a page that both passes found alike was so at that
+ * moment, as every other such page was: they are a consistent image. Pages that differ are torn,
+ * and counted; passes go on while that helps. No ptrace is needed, only the right to read.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "../../base/cleanup.h"
+#include "live.h"
+
+#define PAGE_BYTES 4096U
+#define PASSES_MAX 6
+
+/* One pass over all pieces that compares. */
+struct pass {
+	struct capture *capture;
+	struct page_list *torn; /* one for each worker */
+	bool failed;            /* out of memory */
+};
+
+static bool add_torn(struct page_list *torn, vaddr at)
+{
+	struct pages *last = torn->list.count ? &torn->list.items[torn->list.count - 1] : NULL;
+
+	if (last && last->end == at) {
+		last->end += PAGE_BYTES;
+		return true;
+	}
+	last = vector_push(&torn->list);
+	if (last)
+		*last = (struct pages){ .start = at, .end = at + PAGE_BYTES };
+	return last;
+}
+
+/* Puts the newer bytes of each page that differs in place of the older ones. */
+static bool renew(struct capture_piece *piece, const uint8_t *bytes, struct page_list *torn)
+{
+	for (uint32_t at = 0; at < piece->copied; at += PAGE_BYTES) {
+		uint32_t size = MIN(PAGE_BYTES, piece->copied - at);
+
+		if (!memcmp(piece->to + at, bytes + at, size))
+			continue;
+		memcpy(piece->to + at, bytes + at, size);
+		if (!add_torn(torn, piece->at + at))
+			return false;
+	}
+	return true;
+}
+
+static void compare(void *context, unsigned worker, size_t begin, size_t end)
+{
+	struct pass *pass = context;
+
+	for (size_t i = begin; i < end; i++) {
+		struct capture_piece *piece = &pass->capture->pieces.items[i];
+		_cleanup_free_ uint8_t *bytes = malloc(piece->size);
+		struct capture_piece again = *piece;
+
+		again.to = bytes;
+		if (bytes)
+			capture_copy_piece(pass->capture, &again);
+		piece->copied = again.copied;
+		if (!bytes || !renew(piece, bytes, &pass->torn[worker]))
+			__atomic_store_n(&pass->failed, true, __ATOMIC_RELAXED);
+	}
+}
+
+static int compare_pages(const void *a, const void *b)
+{
+	const struct pages *left = a, *right = b;
+
+	return left->start < right->start ? -1 : left->start > right->start;
+}
+
+/* Reads everything again; what differs goes to `torn`. False when out of memory. */
+static bool read_again(struct capture *capture, struct page_list *torn)
+{
+	unsigned workers = capture->parallel->workers;
+	struct pass pass = { .capture = capture, .torn = calloc(workers, sizeof(*pass.torn)) };
+
+	if (!pass.torn)
+		return false;
+	parallel_for(capture->parallel, "reading again", capture->pieces.count, 1, compare, &pass);
+	torn->list.count = 0;
+	for (unsigned i = 0; i < workers; i++) {
+		for (size_t j = 0; j < pass.torn[i].list.count; j++) {
+			struct pages *added = vector_push(&torn->list);
+
+			if (added)
+				*added = pass.torn[i].list.items[j];
+			else
+				pass.failed = true;
+		}
+		pages_deinit(&pass.torn[i]);
+	}
+	free(pass.torn);
+	return !pass.failed;
+}
+
+/* Adds pages that were there `before` and are not any more. */
+static bool add_vanished(struct page_list *torn, const struct page_list *before,
+			 const struct page_list *now)
+{
+	for (size_t i = 0; i < before->list.count; i++) {
+		vaddr at = before->list.items[i].start, end = before->list.items[i].end;
+
+		for (size_t j = pages_after(now, at); at < end; j++) {
+			const struct pages *run = j < now->list.count ? &now->list.items[j] : NULL;
+			vaddr next = run ? MIN(MAX(run->start, at), end) : end;
+			struct pages *added = next > at ? vector_push(&torn->list) : NULL;
+
+			if (next > at && !added)
+				return false;
+			if (added)
+				*added = (struct pages){ .start = at, .end = next };
+			at = run ? MAX(next, run->end) : end;
+		}
+	}
+	return true;
+}
+
+static uint64_t page_bytes(const struct page_list *pages)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < pages->list.count; i++)
+		bytes += pages->list.items[i].end - pages->list.items[i].start;
+	return bytes;
+}
+
+/* One more pass, over mappings and pages as they are now; what differs goes to `torn`. */
+static struct memheap_error *pass_again(struct capture *capture, struct page_list *torn)
+{
+	struct page_list before = capture->pages;
+	size_t parts = capture->mirror.list.count;
+	struct memheap_error *error;
+
+	capture->pages = (struct page_list){ 0 };
+	error = capture_survey(capture);
+	if (!error)
+		error = capture_plan(capture, SCOPE_ALL);
+	if (!error && parts != capture->mirror.list.count)
+		error = error_create(MEMHEAP_FAILED, "its address space grew too much meanwhile");
+	if (!error && !(read_again(capture, torn) && add_vanished(torn, &before, &capture->pages)))
+		error = &error_no_memory;
+	if (torn->list.count)
+		qsort(torn->list.items, torn->list.count, sizeof(*torn->list.items), compare_pages);
+	pages_deinit(&before);
+	return error;
+}
+
+/* Where a thread stands that waits: "NUMBER ARGUMENTS… SP PC" in /proc/PID/syscall. */
+static void read_place(struct live_thread *thread)
+{
+	_cleanup_free_ char *text = proc_read(thread->tid, "syscall", NULL);
+	char *end = text ? strrchr(text, ' ') : NULL;
+
+	if (!end || strncmp(text, "running", 7) == 0)
+		return;
+	thread->registers.rip = strtoull(end + 1, NULL, 16);
+	*end = '\0';
+	end = strrchr(text, ' ');
+	thread->registers.rsp = end ? strtoull(end + 1, NULL, 16) : 0;
+}
+
+static struct memheap_error *list_threads(struct capture *capture)
+{
+	const struct dirent *entry;
+	char path[64];
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)capture->pid);
+	tasks = opendir(path);
+	if (!tasks)
+		return error_create_errno("cannot list the threads of %d", (int)capture->pid);
+	while ((entry = readdir(tasks))) {
+		struct live_thread *thread;
+
+		if (*entry->d_name == '.')
+			continue;
+		thread = vector_push(&capture->threads.list);
+		if (!thread)
+			break;
+		*thread = (struct live_thread){ .tid = (pid_t)atoi(entry->d_name) };
+		read_place(thread);
+	}
+	closedir(tasks);
+	return NULL;
+}
+
+struct memheap_error *live_nostop(struct live_attempt *attempt)
+{
+	struct capture *capture = attempt->capture;
+	struct page_list *torn = &attempt->live->torn;
+	uint64_t program = proc_stat(capture->pid, 28), least = UINT64_MAX;
+	struct memheap_error *error = capture_survey(capture);
+
+	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
+		error = error_create_errno("cannot reserve address space");
+	if (!error)
+		error = capture_plan(capture, SCOPE_ALL);
+	if (!error)
+		error = capture_populate(capture);
+	if (!error)
+		capture_copy(capture);
+	for (unsigned i = 0; !error && i < PASSES_MAX; i++) {
+		uint64_t bytes;
+
+		error = pass_again(capture, torn);
+		bytes = page_bytes(torn);
+		if (!bytes || (bytes >= least && i >= 2))
+			break;
+		least = MIN(least, bytes);
+	}
+	if (!error)
+		capture_forget(capture);
+	/* where its stack begins: another program has another one */
+	if (!error && program != proc_stat(capture->pid, 28))
+		error = error_create(MEMHEAP_FAILED,
+				     "process %d executed another program meanwhile, "
+				     "or ended",
+				     (int)capture->pid);
+	return error ? error : list_threads(capture);
+}
