@@ -22,7 +22,7 @@ FIXTURES = os.path.join(os.path.dirname(HERE), 'fixtures')
 MEMHEAP = os.environ.get('MEMHEAP', os.path.join(os.path.dirname(HERE), 'build/cmd/memheap'))
 SCRATCH = os.environ.get('MEMHEAP_SCRATCH',
                          os.path.join(tempfile.gettempdir(), 'memheap-tests-%d' % os.getuid()))
-OLDEST, NEWEST = (3, 8), (3, 13)
+OLDEST, NEWEST = (3, 6), (3, 13)
 
 PT_NOTE = 4
 NT_FILE = 0x46494c45
@@ -160,7 +160,9 @@ def flavours(path):
         yield Interpreter(name + '-pydebug', [path], tuple(version))
         return
     yield Interpreter(name, [path], tuple(version))
-    yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': 'debug'})
+    # 3.6's "debug" takes malloc for all
+    hooks = 'debug' if tuple(version) >= (3, 7) else 'pymalloc_debug'
+    yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': hooks})
     yield Interpreter(name + '-malloc', [path], tuple(version), {'PYTHONMALLOC': 'malloc'})
     if tuple(version[:2]) >= (3, 13) and ask([path], PYTHONMALLOC='mimalloc'):
         yield Interpreter(name + '-mimalloc', [path], tuple(version), {'PYTHONMALLOC': 'mimalloc'})
@@ -176,7 +178,8 @@ def flavours(path):
     else:
         return
     yield Interpreter(name + '-stripped', [path], tuple(version), environment)
-    yield Interpreter(name + '-nofile', [path], tuple(version), environment, files=False)
+    if tuple(version) >= (3, 8):    # those before need their program's file
+        yield Interpreter(name + '-nofile', [path], tuple(version), environment, files=False)
 
 
 def roots():

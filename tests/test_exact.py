@@ -231,14 +231,20 @@ def test_gc_state_equals_module_gc(core):
     generations = [row for row in gc['generations'] if row['interpreter'] == 0]
     assert tuple(row['threshold'] for row in generations) == facts['threshold']
     for row, stats in zip(generations, facts['stats']):
-        assert {key: row[key] for key in stats} == stats
+        if row['collections'] is None:      # a variable whose symbol is stripped
+            assert core.interpreter.version < (3, 7) and 'stripped' in core.interpreter.name
+        else:
+            assert {key: row[key] for key in stats} == stats
     assert gc['freeze_count'] == facts['freeze_count']
     counts = eval(re.search(r'gc_count (.*)', core.text('mallocstats.txt')).group(1))
     assert tuple(row['count'] for row in generations)[1:] == counts[1:]
     # the tuple of counts and what printed it were made after it was read: a file, its buffer and
     # its text layer, tuples and strings; 20 is more than those are
     assert abs(generations[0]['count'] - counts[0]) <= 20
-    assert gc['enabled'] is False       # truth.write() says gc.disable()
+    if gc['enabled'] is None:
+        assert core.interpreter.version < (3, 7) and 'stripped' in core.interpreter.name
+    else:
+        assert gc['enabled'] is False       # truth.write() says gc.disable()
 
 
 def test_tracked_objects_are_those_on_the_lists(core):

@@ -153,7 +153,8 @@ static void sum_pool(struct pymalloc_sums *sums, const struct block_map *map,
 	}
 	sums->headers += pymalloc->header_bytes;
 	sums->tails += pymalloc->pool_bytes - pymalloc->header_bytes - pool->count * size;
-	sums->guards += (uint64_t)pool->used * pool_guards(map, pool->size_class) * GUARD_BYTES;
+	sums->guards +=
+		(uint64_t)pool->used * pool_guards(map, pool->size_class) * map->hooks.bytes;
 	sums->free += ((uint64_t)pool->carved - pool->used) * size;
 	sums->untouched += ((uint64_t)pool->count - pool->carved) * size;
 }
@@ -189,7 +190,7 @@ static uint64_t sum_page(struct mimalloc_sums *sums, const struct block_map *map
 
 	if (!page->readable)
 		return 0;
-	sums->guards += (uint64_t)page->used * page_guards(map, page) * GUARD_BYTES;
+	sums->guards += (uint64_t)page->used * page_guards(map, page) * map->hooks.bytes;
 	sums->free += (page->carved - page->used) * page->block_bytes;
 	sums->untouched += (page->count - page->carved) * page->block_bytes;
 	*(page->count ? &sums->padding : &sums->damaged) += page->span_bytes - blocks;
@@ -230,7 +231,7 @@ static void sum_heap(struct malloc_sums *sums, const struct block_map *map, cons
 		const struct chunk *chunk = &map->malloc.chunks.items[i];
 
 		usable += chunk->size;
-		sums->guards += chunk_guards(map, i) * GUARD_BYTES;
+		sums->guards += chunk_guards(map, i) * map->hooks.bytes;
 		if (chunk->state != CHUNK_USED)
 			sums->states[chunk->state] += chunk->size;
 	}
@@ -279,7 +280,8 @@ static void add_unknown_blocks(struct builder *builder)
 
 	for (unsigned i = 0; i < pymalloc->class_count; i++) {
 		uint64_t size = pymalloc_block_bytes(pymalloc, i), unknown = 0;
-		uint64_t guards = pool_guards(&builder->s->blocks, i) * GUARD_BYTES;
+		uint64_t guards =
+			pool_guards(&builder->s->blocks, i) * builder->s->blocks.hooks.bytes;
 
 		for (size_t state = 0; state < pymalloc->states.count; state++)
 			unknown += objects_class(&builder->s->objects, state, i)->unknown;
@@ -297,7 +299,8 @@ static void add_unknown_pages(struct builder *builder)
 	for (size_t i = 0; i < map->mimalloc.pages.count; i++) {
 		const struct mimalloc_page *page = &map->mimalloc.pages.items[i];
 
-		bytes += page->unknown * (page->block_bytes - page_guards(map, page) * GUARD_BYTES);
+		bytes += page->unknown *
+			 (page->block_bytes - page_guards(map, page) * map->hooks.bytes);
 	}
 	add_leaf(builder, bytes, "unknown/mimalloc blocks");
 }

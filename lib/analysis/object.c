@@ -174,7 +174,7 @@ static struct place find_place(const struct memheap_snapshot *s, vaddr at)
 	place.tag = s->blocks.tags[place.block.id];
 	place.base = place.block.start;
 	if (tag_state(place.tag) == BLOCK_OBJECT) {
-		place.base += tag_detail(place.tag) * 16ULL;
+		place.base += tag_preheader(place.tag);
 		place.type = &s->objects.types.list.items[tag_type(place.tag)];
 	}
 	return place;
@@ -237,7 +237,8 @@ static void add_place(struct memheap_report *report, const struct place *place,
 		row[PLACE_ALLOCATOR] = cell_text(allocators[place->block.allocator]);
 	row[PLACE_BLOCK] = cell_number(place->block.start);
 	row[PLACE_BLOCK_BYTES] = cell_number(place->block.size);
-	row[PLACE_GUARDS] = cell_text(debug_hooks_condition(&place->block, &s->target.image));
+	row[PLACE_GUARDS] =
+		cell_text(debug_hooks_condition(&s->blocks.hooks, &place->block, &s->target.image));
 	if (at >= place->block.start)
 		row[PLACE_OFFSET] = cell_number(at - place->block.start);
 }

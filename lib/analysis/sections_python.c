@@ -260,9 +260,11 @@ static void add_generations(struct memheap_report *report, const struct gc_state
 		row[GENERATIONS_GENERATION] = cell_number(i);
 		row[GENERATIONS_COUNT] = cell_signed(generation->count);
 		row[GENERATIONS_THRESHOLD] = cell_signed(generation->threshold);
-		row[GENERATIONS_COLLECTIONS] = cell_number(generation->collections);
-		row[GENERATIONS_COLLECTED] = cell_number(generation->collected);
-		row[GENERATIONS_UNCOLLECTABLE] = cell_number(generation->uncollectable);
+		if (gc->knows_stats) {
+			row[GENERATIONS_COLLECTIONS] = cell_number(generation->collections);
+			row[GENERATIONS_COLLECTED] = cell_number(generation->collected);
+			row[GENERATIONS_UNCOLLECTABLE] = cell_number(generation->uncollectable);
+		}
 		if (count)
 			row[GENERATIONS_OBJECTS] = cell_number(generation->objects);
 	}
@@ -290,9 +292,11 @@ void add_gc(struct memheap_report *report, bool count)
 		if (i)
 			continue;
 		row = report_table(report, &gc_shape)->cells.items;
-		row[GC_ENABLED] = cell_number(gc.enabled);
+		if (gc.knows_enabled)
+			row[GC_ENABLED] = cell_number(gc.enabled);
 		row[GC_COLLECTING] = cell_number(gc.collecting);
 		row[GC_FREEZE_COUNT] = cell_number(gc.permanent_objects);
-		row[GC_GARBAGE] = cell_number(gc.garbage);
+		if (gc.knows_garbage)
+			row[GC_GARBAGE] = cell_number(gc.garbage);
 	}
 }

@@ -254,7 +254,7 @@ struct memheap_error *blocks_build(struct block_map *map, const struct python *p
 	error = malloc_load(&map->malloc, python->memory.image, modules, &taken, &map->gaps);
 	if (!error)
 		error = walk_all(map, python, parallel);
-	if (!error && !debug_hooks_find(map, python->memory.image, parallel))
+	if (!error && !debug_hooks_find(map, python, parallel))
 		error = &error_no_memory;
 	return error;
 }
@@ -297,6 +297,7 @@ struct block_run pool_run(const struct block_map *map, const struct arena *arena
 		.step = pymalloc_block_bytes(&map->pymalloc, pool->size_class),
 		.guards = pool_guards(map, pool->size_class),
 		.opaque = &pool->opaque,
+		.guard_bytes = map->hooks.bytes,
 		.arena = arena,
 		.pool = pool,
 	};
@@ -407,7 +408,7 @@ static struct block get_chunk(const struct block_map *map, size_t index)
 		.allocator = ALLOCATOR_MALLOC,
 	};
 
-	block_take_off_guards(&block, chunk_guards(map, index));
+	block_take_off_guards(&block, chunk_guards(map, index), map->hooks.bytes);
 	return block;
 }
 

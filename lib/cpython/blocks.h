@@ -36,7 +36,7 @@ enum block_state {
  */
 typedef uint32_t block_tag;
 
-#define TAG_PREHEADER_UNIT 16
+#define TAG_PREHEADER_UNIT 8
 #define TAG_DETAIL_SHIFT   3
 #define TAG_DETAIL_MASK    0x3F
 #define TAG_TYPE_SHIFT     9
@@ -107,11 +107,12 @@ struct block_run {
 	block_id first;
 	uint32_t count;
 	vaddr start;
-	uint64_t step; /* from one block to the next: the allocator's size of a block */
-	unsigned guards;
-	bool *opaque;               /* some object of it has an opaque type */
-	const struct arena *arena;  /* of pymalloc, or NULL */
-	struct pool *pool;          /* likewise */
+	uint64_t step;             /* from one block to the next: the allocator's size of a block */
+	unsigned guards;           /* of a used block, one within the other */
+	unsigned guard_bytes;      /* of each, at both ends */
+	bool *opaque;              /* some object of it has an opaque type */
+	const struct arena *arena; /* of pymalloc, or NULL */
+	struct pool *pool;         /* likewise */
 	struct mimalloc_page *page; /* of mimalloc, or NULL */
 };
 
@@ -146,21 +147,22 @@ struct block block_get(const struct block_map *map, block_id id);
 /* How many guards used blocks of `size_class` have. */
 static inline unsigned pool_guards(const struct block_map *map, unsigned size_class)
 {
-	return map->hooks.pools && pymalloc_block_bytes(&map->pymalloc, size_class) >= GUARD_BYTES;
+	return map->hooks.pools &&
+	       pymalloc_block_bytes(&map->pymalloc, size_class) >= map->hooks.bytes;
 }
 
 /* The same for a page of mimalloc. */
 static inline unsigned page_guards(const struct block_map *map, const struct mimalloc_page *page)
 {
-	return map->hooks.pages && page->block_bytes >= GUARD_BYTES;
+	return map->hooks.pages && page->block_bytes >= map->hooks.bytes;
 }
 
-/* Takes the debug hooks' guards off a block that is in use. */
-static inline void block_take_off_guards(struct block *block, unsigned guards)
+/* Takes the debug hooks' guards, of `bytes` each, off a block that is in use. */
+static inline void block_take_off_guards(struct block *block, unsigned guards, unsigned bytes)
 {
 	block->guards = (uint8_t)guards;
 	block->start += guards * GUARD_FRONT;
-	block->size -= guards * GUARD_BYTES;
+	block->size -= guards * bytes;
 }
 
 /* Block `index` of a run; `guarded`: it is in use, and has guards where there are hooks. */
@@ -174,7 +176,7 @@ static inline struct block run_block(const struct block_run *run, uint32_t index
 	};
 
 	if (guarded)
-		block_take_off_guards(&block, run->guards);
+		block_take_off_guards(&block, run->guards, run->guard_bytes);
 	return block;
 }
 

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "classify.h"
+#include "gc_head.h"
 
-#define PREHEADER_STEP    16
-#define PREHEADER_MAX     32
 #define REFCOUNT_MAX      (1ULL << 44)
 #define REFCOUNT_POINTERS 0xFFFF /* above it, a refcount may be a pointer in truth */
 #define OBJECT_FLAGS_MAX  0xF    /* those that CPython defines: Include/object.h, refcount.h */
-#define LINK_FLAGS        3      /* low bits of _gc_next and _gc_prev */
 
 /* Whether an object lies at `at`, as far as its type tells. */
 static bool is_object_address(const struct judge *judge, vaddr at)
@@ -45,28 +43,23 @@ static bool judge_refcount(const struct judge *judge, const uint8_t *bytes)
 	return refcount <= REFCOUNT_POINTERS || !is_object_address(judge, refcount);
 }
 
-/*
- * The GC header in front of an object: untracked, with nothing but flags; or tracked, between two
- * neighbours, the next of which points back. 3.8 and later: Include/internal/pycore_gc.h
- */
+/* The GC header in front of an object: untracked; or tracked, between two neighbours, the next of
+ * which points back. */
 static bool judge_links(const struct judge *judge, const struct object *object, bool *tracked)
 {
-	const struct layout *layout = &judge->python->layout;
-	uint32_t previous_at = layout_offset(layout, FIELD_GC_HEAD_PREVIOUS);
-	vaddr head = object->at - layout_offset(layout, SIZE_GC_HEAD);
-	const uint8_t *bytes = object->bytes - layout_offset(layout, SIZE_GC_HEAD);
-	uint64_t next = load_u64(bytes + layout_offset(layout, FIELD_GC_HEAD_NEXT));
-	uint64_t previous = load_u64(bytes + previous_at), back;
+	const struct memory *memory = &judge->python->memory;
+	uint32_t size = layout_offset(memory->layout, SIZE_GC_HEAD);
+	const uint8_t *bytes = object->bytes - size;
+	bool collecting = judge->python->collecting;
+	enum gc_tracking tracking = gc_head_tracking(memory->layout, bytes, collecting);
+	vaddr head = object->at - size, next;
 
-	*tracked = next;
-	if (!next)
-		return previous <= LINK_FLAGS;
+	*tracked = tracking == GC_TRACKED;
 	/* a collection uses the links for counts of its own */
-	if (judge->python->collecting)
-		return true;
-	return image_u64(judge->python->memory.image, (next & ~(uint64_t)LINK_FLAGS) + previous_at,
-			 &back) &&
-	       (back & ~(uint64_t)LINK_FLAGS) == head;
+	if (tracking != GC_TRACKED || collecting)
+		return tracking != GC_NO_HEAD;
+	next = field_load(memory->layout, bytes, FIELD_GC_HEAD_NEXT) & GC_LINK_MASK;
+	return gc_head_previous(memory, next) == head;
 }
 
 /* Whether the instance at `bytes` has a pre-header. A type that is none of Python's heap types has
@@ -116,12 +109,16 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 
 bool judge_header(const struct judge *judge, const struct candidate *candidate, struct verdict *ret)
 {
-	uint32_t least = layout_offset(&judge->python->layout, SIZE_OBJECT);
+	const struct layout *layout = &judge->python->layout;
+	uint32_t least = layout_offset(layout, SIZE_OBJECT);
+	uint32_t gc = layout_offset(layout, SIZE_GC_HEAD);
+	uint32_t managed = (uint32_t)layout_constant(layout, CONSTANT_MANAGED_BYTES);
+	const uint32_t preheaders[] = { 0, gc, gc + managed };
 
-	for (uint32_t preheader = 0; preheader <= PREHEADER_MAX; preheader += PREHEADER_STEP) {
-		if (preheader + least > candidate->size || (candidate->is_static && preheader))
+	for (size_t i = 0; i < (managed ? 3 : 2); i++) {
+		if (preheaders[i] + least > candidate->size || (candidate->is_static && i))
 			return false;
-		if (judge_at(judge, candidate, preheader, ret))
+		if (judge_at(judge, candidate, preheaders[i], ret))
 			return true;
 	}
 	return false;

@@ -50,7 +50,7 @@ static void count_run(void *context, unsigned worker, const struct block_run *ru
 	struct counts *counts = &pass->counts[worker];
 	const struct pool *pool = run->pool;
 	struct class_totals *class;
-	uint64_t size = run->step - run->guards * GUARD_BYTES;
+	uint64_t size = run->step - run->guards * run->guard_bytes;
 	uint32_t unknown = 0;
 
 	for (uint32_t i = 0; i < run->count; i++)
@@ -75,7 +75,7 @@ static void count_chunks(void *context, unsigned worker, size_t begin, size_t en
 
 	for (size_t i = begin; i < end; i++) {
 		uint64_t size =
-			map->malloc.chunks.items[i].size - chunk_guards(map, i) * GUARD_BYTES;
+			map->malloc.chunks.items[i].size - chunk_guards(map, i) * map->hooks.bytes;
 
 		if (!count_block(counts, map->tags[map->first_chunk + i], size))
 			add(&counts->unknown_chunks, size);

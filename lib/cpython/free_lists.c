@@ -3,6 +3,7 @@
 
 #include "dict_keys.h"
 #include "free_lists.h"
+#include "gc_head.h"
 
 #define CHAIN_MAX       100000
 #define TUPLE_LISTS_MAX 64
@@ -244,7 +245,7 @@ static bool search_object(const struct marking *marking, const uint8_t *bytes, u
 
 	if (size < gc + layout_offset(layout, SIZE_OBJECT) ||
 	    field_load(layout, bytes + gc, FIELD_OBJECT_REFCOUNT) ||
-	    load_u64(bytes + layout_offset(layout, FIELD_GC_HEAD_NEXT)))
+	    gc_head_tracking(layout, bytes, false) != GC_UNTRACKED)
 		return false;
 	index = type_find(marking->types, field_load(layout, bytes + gc, FIELD_OBJECT_TYPE));
 	if (index == TYPE_NONE || marking->types->list.items[index].preheader != gc)

@@ -1,42 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "gc.h"
+#include "gc_head.h"
+#include "old_runtime.h"
 
-#define LINK_FLAGS    3
 #define HEAD_STEP     4 /* Debian's 3.13 aligns list heads to 4 bytes */
 #define SEARCH_BYTES  96
 #define OBJECTS_LIMIT (1ULL << 34)
 
-static vaddr next_of(const struct memory *memory, vaddr head)
-{
-	uint64_t next;
-
-	return memory_field(memory, head, FIELD_GC_HEAD_NEXT, &next) ? next & ~(uint64_t)LINK_FLAGS
-								     : 0;
-}
-
-static vaddr previous_of(const struct memory *memory, vaddr head)
-{
-	uint64_t previous;
-
-	return memory_field(memory, head, FIELD_GC_HEAD_PREVIOUS, &previous)
-		       ? previous & ~(uint64_t)LINK_FLAGS
-		       : 0;
-}
-
-/* Whether `head` is that of a circular list. */
-static bool is_head(const struct memory *memory, vaddr head)
-{
-	vaddr next = next_of(memory, head), previous = previous_of(memory, head);
-
-	return next && previous && previous_of(memory, next) == head &&
-	       next_of(memory, previous) == head;
-}
-
 static bool are_generations(const struct memory *memory, vaddr at)
 {
 	for (int i = 0; i < GENERATIONS; i++) {
-		if (!is_head(memory,
-			     at + (uint64_t)i * layout_offset(memory->layout, SIZE_GENERATION)))
+		if (!gc_head_is_linked(memory, at + (uint64_t)i * layout_offset(memory->layout,
+										SIZE_GENERATION)))
 			return false;
 	}
 	return true;
@@ -69,14 +44,19 @@ static vaddr newest_stats(const struct memory *memory, vaddr at, enum field_id i
 }
 
 /* Where the statistics of a generation are; 0 when they can't be found. */
-static vaddr find_stats(const struct memory *memory, vaddr gc, unsigned generation)
+static vaddr find_stats(const struct python *python, vaddr gc, unsigned generation)
 {
+	const struct memory *memory = &python->memory;
 	const struct layout *layout = memory->layout;
+	vaddr skipped = generation * (vaddr)layout_offset(layout, SIZE_GENERATION_STATS);
+	struct elf_symbol symbol;
 	uint64_t at;
 
+	if (!layout_has(layout, FIELD_GC_STATS))
+		return python_symbol(python, "generation_stats", &symbol) ? symbol.address + skipped
+									  : 0;
 	if (!layout_has(layout, FIELD_YOUNG_STATS))
-		return memory_address(memory, gc, FIELD_GC_STATS) +
-		       generation * (vaddr)layout_offset(layout, SIZE_GENERATION_STATS);
+		return memory_address(memory, gc, FIELD_GC_STATS) + skipped;
 	if (!memory_field(memory, gc, FIELD_GC_STATS, &at) || !at)
 		return 0;
 	if (!generation)
@@ -97,6 +77,8 @@ static void read_generation(const struct memory *memory, vaddr at, vaddr stats,
 	memory_field(memory, at, FIELD_GENERATION_THRESHOLD, &threshold);
 	ret->count = (int32_t)count;
 	ret->threshold = (int32_t)threshold;
+	if (!stats)
+		return;
 	memory_field(memory, stats, FIELD_GENERATION_COLLECTIONS, &ret->collections);
 	memory_field(memory, stats, FIELD_GENERATION_COLLECTED, &ret->collected);
 	memory_field(memory, stats, FIELD_GENERATION_UNCOLLECTABLE, &ret->uncollectable);
@@ -108,8 +90,8 @@ static uint64_t list_length(const struct memory *memory, vaddr head, struct gaps
 	uint64_t length = 0;
 	vaddr at = head, next;
 
-	while ((next = next_of(memory, at)) != head) {
-		if (!next || length == OBJECTS_LIMIT || previous_of(memory, next) != at) {
+	while ((next = gc_head_next(memory, at)) != head) {
+		if (!next || length == OBJECTS_LIMIT || gc_head_previous(memory, next) != at) {
 			if (gaps)
 				gap_add(gaps, GAP_GC_LIST_DAMAGED, at, 0);
 			break;
@@ -139,30 +121,52 @@ static void order_old_halves(const struct memory *memory, vaddr gc, struct gc_st
 	old[1].threshold = 0;
 }
 
+/* A member of the collector's state; before 3.7 a static variable, whose symbol may be stripped. */
+static bool read_variable(const struct python *python, vaddr gc, enum field_id id,
+			  const char *symbol, uint64_t *ret)
+{
+	return memory_field(&python->memory, gc, id, ret) ||
+	       old_runtime_variable(python, symbol, ret);
+}
+
+static bool is_collecting(const struct python *python, uint32_t index)
+{
+	const struct interpreter *interp = &python->interpreters.items[index];
+	uint64_t collecting;
+
+	return memory_field(&python->memory, interp->gc, FIELD_GC_COLLECTING, &collecting)
+		       ? collecting
+		       : old_runtime_collecting(python, interp);
+}
+
 bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 {
 	const struct memory *memory = &python->memory;
 	const struct layout *layout = &python->layout;
 	vaddr gc = python->interpreters.items[index].gc, generations;
-	uint64_t enabled = 0, collecting = 0, garbage = 0;
+	uint64_t enabled = 0, garbage = 0;
 
 	generations = find_generations(memory, gc);
 	if (!generations)
 		return false;
 	*ret = (struct gc_state){ .interpreter = index };
-	memory_field(memory, gc, FIELD_GC_ENABLED, &enabled);
-	memory_field(memory, gc, FIELD_GC_COLLECTING, &collecting);
+	ret->knows_enabled = read_variable(python, gc, FIELD_GC_ENABLED, "enabled", &enabled);
 	ret->enabled = enabled;
-	ret->collecting = collecting;
-	for (unsigned i = 0; i < GENERATIONS; i++)
+	ret->collecting = is_collecting(python, index);
+	for (unsigned i = 0; i < GENERATIONS; i++) {
+		vaddr stats = find_stats(python, gc, i);
+
+		ret->knows_stats = stats;
 		read_generation(memory,
 				generations + i * (vaddr)layout_offset(layout, SIZE_GENERATION),
-				find_stats(memory, gc, i), &ret->generations[i]);
+				stats, &ret->generations[i]);
+	}
 	order_old_halves(memory, gc, ret);
-	if (memory_field(memory, gc, FIELD_GC_GARBAGE, &garbage) && garbage)
+	ret->knows_garbage = read_variable(python, gc, FIELD_GC_GARBAGE, "garbage", &garbage);
+	if (garbage)
 		memory_field(memory, garbage, FIELD_VAR_SIZE, &ret->garbage);
 	ret->permanent = memory_address(memory, gc, FIELD_GC_PERMANENT);
-	if (is_head(memory, ret->permanent))
+	if (layout_has(layout, FIELD_GC_PERMANENT) && gc_head_is_linked(memory, ret->permanent))
 		ret->permanent_objects = list_length(memory, ret->permanent, NULL);
 	return true;
 }

@@ -17,6 +17,8 @@ struct gc_state {
 	uint32_t interpreter;
 	bool enabled, collecting;
 	bool incremental; /* the lists of generations 1 and 2 are halves of one */
+	/* before 3.7 these are static variables, and where they are stripped nobody knows */
+	bool knows_enabled, knows_stats, knows_garbage;
 	struct gc_generation generations[GENERATIONS];
 	vaddr permanent;            /* list head of the permanent generation */
 	uint64_t permanent_objects; /* gc.get_freeze_count() */

@@ -10,6 +10,8 @@
 #include "../base/cleanup.h"
 #include "../base/id_map.h"
 #include "../layout/debug_offsets.h"
+#include "gc_head.h"
+#include "old_runtime.h"
 #include "runtime.h"
 #include "runtime_find.h"
 #include "values.h"
@@ -56,9 +58,11 @@ static vaddr find_gc(const struct python *python, vaddr interp)
 {
 	const struct layout *layout = &python->layout;
 
-	return layout_has(layout, FIELD_INTERP_GC)
-		       ? memory_address(&python->memory, interp, FIELD_INTERP_GC)
-		       : memory_address(&python->memory, python->runtime, FIELD_RUNTIME_GC);
+	if (layout_has(layout, FIELD_INTERP_GC))
+		return memory_address(&python->memory, interp, FIELD_INTERP_GC);
+	return layout_has(layout, FIELD_RUNTIME_GC)
+		       ? memory_address(&python->memory, python->runtime, FIELD_RUNTIME_GC)
+		       : old_runtime_generations(python);
 }
 
 /* Reads one interpreter; false when there is none at `at`. */
@@ -66,11 +70,13 @@ static bool read_interpreter(struct python *python, vaddr at, struct id_map *met
 {
 	const struct memory *memory = &python->memory;
 	uint32_t index = (uint32_t)python->interpreters.count;
-	uint64_t id, collecting;
+	uint64_t id = 0, collecting;
 	struct interpreter *interp;
 
-	if (!memory_field(memory, at, FIELD_INTERP_ID, &id) || (int64_t)id < 0 || id > UINT32_MAX ||
-	    !id_map_meet(met, at) || !read_threads(python, at, index, met))
+	if ((layout_has(memory->layout, FIELD_INTERP_ID) &&
+	     !memory_field(memory, at, FIELD_INTERP_ID, &id)) ||
+	    (int64_t)id < 0 || id > UINT32_MAX || !id_map_meet(met, at) ||
+	    !read_threads(python, at, index, met))
 		return false;
 	interp = vector_push(&python->interpreters);
 	if (!interp)
@@ -85,6 +91,8 @@ static bool read_interpreter(struct python *python, vaddr at, struct id_map *met
 	};
 	if (memory_field(memory, interp->gc, FIELD_GC_COLLECTING, &collecting))
 		python->collecting |= collecting;
+	else
+		python->collecting |= old_runtime_collecting(python, interp);
 	return true;
 }
 
@@ -163,6 +171,9 @@ static void sort_interpreters(struct python *python)
 	struct interpreter *items = python->interpreters.items;
 	size_t count = python->interpreters.count;
 
+	/* before 3.7 they have no id */
+	for (size_t i = 0; i < count && !layout_has(&python->layout, FIELD_INTERP_ID); i++)
+		items[i].id = (int64_t)(count - 1 - i);
 	_cleanup_free_ vaddr *before = calloc(count, sizeof(*before));
 	if (!before)
 		return;
@@ -184,9 +195,12 @@ static void sort_interpreters(struct python *python)
 static bool read_interpreters(struct python *python)
 {
 	const struct memory *memory = &python->memory;
-	vaddr at = read_pointer(memory, python->runtime, FIELD_RUNTIME_INTERPRETERS);
+	vaddr at = layout_has(memory->layout, FIELD_RUNTIME_INTERPRETERS)
+			   ? read_pointer(memory, python->runtime, FIELD_RUNTIME_INTERPRETERS)
+			   : old_runtime_interpreters(python, &python->runtime_found);
 
 	_cleanup_(id_map_deinit) struct id_map met = { 0 };
+	uint64_t finalizing = 0;
 
 	python->interpreters.count = python->threads.count = python->frame_stacks.count = 0;
 	while (at) {
@@ -199,7 +213,9 @@ static bool read_interpreters(struct python *python)
 	if (!python->interpreters.count || !read_frame_stacks(python, &met))
 		return false;
 	sort_interpreters(python);
-	python->finalizing = read_pointer(memory, python->runtime, FIELD_RUNTIME_FINALIZING);
+	if (!memory_field(memory, python->runtime, FIELD_RUNTIME_FINALIZING, &finalizing))
+		old_runtime_variable(python, "_Py_Finalizing", &finalizing);
+	python->finalizing = finalizing;
 	return true;
 }
 
@@ -210,7 +226,7 @@ static uint32_t read_hexversion(const struct python *python)
 	int64_t hex;
 
 	if (!sys || !dict_lookup(&python->memory, sys, "hexversion", &value) ||
-	    !long_value(&python->memory, value, &hex) || hex >> 24 != 3)
+	    !long_value(&python->memory, value, &hex) || (hex >> 24 != 2 && hex >> 24 != 3))
 		return 0;
 	return (uint32_t)hex;
 }
@@ -233,6 +249,23 @@ static bool read_type_type(struct python *python)
 			continue;
 		python->type_type = type;
 		return true;
+	}
+	return false;
+}
+
+/* Up to 3.7, releases and distributions differ in the size of the GC header: whether the layout's
+ * is that of the target, in front of the dicts that every interpreter has. */
+static bool gc_heads_fit(const struct python *python)
+{
+	const struct interpreter *interp = &python->interpreters.items[0];
+	const vaddr dicts[] = { interp->builtins, interp->sys, interp->modules };
+	vaddr size = layout_offset(&python->layout, SIZE_GC_HEAD);
+
+	if (!layout_has(&python->layout, FIELD_GC_HEAD_REFS))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(dicts); i++) {
+		if (dicts[i] && gc_head_is_linked(&python->memory, dicts[i] - size))
+			return true;
 	}
 	return false;
 }
@@ -275,6 +308,14 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	if (!read_type_type(python))
 		return error_create(MEMHEAP_NOT_PYTHON, "cannot find PyType_Type of %s",
 				    python->module->path);
+	if (!gc_heads_fit(python))
+		return error_hint(
+			error_create(MEMHEAP_NOT_PYTHON,
+				     "no layout for this build of CPython %s: its GC "
+				     "header is another than that of %s",
+				     python->version_text,
+				     python->layout.table ? python->layout.table : "DWARF"),
+			"install the debug symbols of this interpreter");
 	return NULL;
 }
 
@@ -364,7 +405,7 @@ static struct memheap_error *no_python(const struct target *target, const struct
 				       "%s is not a core of a CPython: none of its %zu ELF files "
 				       "has the symbol _PyRuntime",
 				       target->path, modules->list.count),
-			  "CPython before 3.8 is not known");
+			  "of CPython, 3.6 and later are known");
 }
 
 /*

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime_find.h"
 #include "../layout/debug_offsets.h"
+#include "old_runtime.h"
 #include "runtime_search.h"
 
 bool sounds_like_python(const struct module *module)
@@ -26,6 +27,15 @@ static bool by_symbol(const struct runtime_ladder *ladder, struct module *module
 			: strings_format(ladder->strings, "symbol _PyRuntime in %s of %s",
 					 symbol.table, symbol.file->path);
 	return ret->how;
+}
+
+/* Before 3.7 there is no _PyRuntime, and 0 stands for it. */
+static bool by_old_symbol(const struct runtime_ladder *ladder, struct module *module,
+			  struct runtime_place *ret)
+{
+	(void)ladder;
+	*ret = (struct runtime_place){ .how = "symbol _PyThreadState_Current" };
+	return old_runtime_is_in(module);
 }
 
 /* A static interpreter that hides its symbols, and has them in a debug file. */
@@ -79,5 +89,5 @@ static bool by_structure(const struct runtime_ladder *ladder, struct module *mod
 }
 
 runtime_find_fn *const runtime_rungs[] = {
-	by_symbol, by_debug_file, by_section, by_cookie, by_structure, NULL,
+	by_symbol, by_old_symbol, by_debug_file, by_section, by_cookie, by_structure, NULL,
 };

@@ -15,7 +15,7 @@
 #define METATYPE_DEPTH 16
 #define ROUNDS_MAX     16
 #define PREHEADERS_MAX 32
-#define PREHEADER_STEP 16
+#define PREHEADER_STEP 8 /* before 3.7.4 a GC header has 24 bytes */
 
 /* Whether the numbers in the type object at `bytes` make sense. */
 static bool looks_like_type(const struct memory *memory, const uint8_t *bytes)

@@ -46,20 +46,21 @@ static uint32_t parse_text(const char *text, uint64_t room)
 	length += more;
 	if (copy[length] == '+')
 		length++;
-	if (major != 3 || minor > 63 || micro > 255 || strncmp(copy + length, " (", 2))
+	if ((major != 2 && major != 3) || minor > 63 || micro > 255 ||
+	    strncmp(copy + length, " (", 2))
 		return 0;
 	return major << 24 | minor << 16 | micro << 8 | level << 4 | serial;
 }
 
-/* Looks for that text in the writable data of `module`. */
-static uint32_t scan_text(const struct image *image, const struct module *module)
+/* Looks for that text, of major version `begin`, in the writable data of `module`. */
+static uint32_t scan_text(const struct image *image, const struct module *module, const char *begin)
 {
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
 		const char *bytes = (const char *)segment->bytes, *at = bytes;
 		size_t size = module_writable_size(module, segment);
 
-		while (size && (at = memmem(at, size - (size_t)(at - bytes), "3.", 2))) {
+		while (size && (at = memmem(at, size - (size_t)(at - bytes), begin, 2))) {
 			uint32_t hex = parse_text(at, size - (size_t)(at - bytes));
 
 			if (hex)
@@ -90,7 +91,9 @@ bool version_find(const struct image *image, const struct module *module, vaddr 
 		ret->found = "symbol Py_Version";
 		return true;
 	}
-	ret->hex = scan_text(image, module);
+	ret->hex = scan_text(image, module, "3.");
+	if (!ret->hex)
+		ret->hex = scan_text(image, module, "2.");
 	ret->found = "text of Py_GetVersion()";
 	return ret->hex;
 }

@@ -186,6 +186,41 @@ static void order_arenas(struct pymalloc *pymalloc, struct gaps *gaps)
 	pymalloc->arenas.count = kept;
 }
 
+/* The alignment of blocks that the pool at `at` tells of: a pool of blocks of n bytes ends n bytes
+ * after maxnextoffset. 0 when it was never used. */
+static uint64_t pool_alignment(const struct pymalloc *pymalloc, const struct memory *memory,
+			       vaddr at)
+{
+	uint64_t used, size_class, last, size;
+
+	if (!memory_field(memory, at, FIELD_POOL_COUNT, &used) || !used ||
+	    !memory_field(memory, at, FIELD_POOL_SIZE_CLASS, &size_class) ||
+	    !memory_field(memory, at, FIELD_POOL_MAX_NEXT_OFFSET, &last) ||
+	    last >= pymalloc->pool_bytes || size_class >= SIZE_CLASSES_MAX)
+		return 0;
+	size = pymalloc->pool_bytes - last;
+	return size % (size_class + 1) ? 0 : size / (size_class + 1);
+}
+
+/* Before 3.8 the version doesn't tell the alignment, but the pools do: what most of them say. */
+static void measure_alignment(struct pymalloc *pymalloc, const struct memory *memory)
+{
+	size_t eight = 0, sixteen = 0;
+
+	for (size_t i = 0; i < pymalloc->arenas.count; i++) {
+		const struct arena *arena = &pymalloc->arenas.items[i];
+
+		for (uint32_t j = 0; j < arena->pool_count; j++) {
+			uint64_t alignment = pool_alignment(pymalloc, memory,
+							    pymalloc_pool_at(pymalloc, arena, j));
+
+			eight += alignment == 8;
+			sixteen += alignment == 16;
+		}
+	}
+	pymalloc->alignment = eight > sixteen ? 8 : 16;
+}
+
 struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct python *python,
 				    struct gaps *gaps)
 {
@@ -197,11 +232,8 @@ struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct pyth
 		.header_bytes = round_up(layout_offset(layout, SIZE_POOL), 16),
 		.alignment = layout_constant(layout, CONSTANT_BLOCK_ALIGNMENT),
 	};
-	if (!pymalloc->arena_bytes || !pymalloc->alignment)
+	if (!pymalloc->arena_bytes)
 		return NULL;
-	pymalloc->class_count = (unsigned)MIN(layout_constant(layout, CONSTANT_SMALL_REQUEST_MAX) /
-						      pymalloc->alignment,
-					      (uint64_t)SIZE_CLASSES_MAX);
 	if (!find_states(pymalloc, python))
 		return &error_no_memory;
 	for (uint32_t i = 0; i < pymalloc->states.count; i++) {
@@ -209,6 +241,11 @@ struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct pyth
 			return &error_no_memory;
 	}
 	order_arenas(pymalloc, gaps);
+	if (!pymalloc->alignment)
+		measure_alignment(pymalloc, &python->memory);
+	pymalloc->class_count = (unsigned)MIN(layout_constant(layout, CONSTANT_SMALL_REQUEST_MAX) /
+						      pymalloc->alignment,
+					      (uint64_t)SIZE_CLASSES_MAX);
 	pymalloc->pools = calloc(pymalloc->pool_count + 1, sizeof(*pymalloc->pools));
 	return pymalloc->pools ? NULL : &error_no_memory;
 }

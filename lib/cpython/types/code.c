@@ -57,6 +57,9 @@ static void add_cell_map(struct measure *measure, const struct object *object)
 	if (!map || !cells || !var_size(measure, cells, &count))
 		return;
 	measure->size += count * sizeof(vaddr);
+	measure->elsewhere +=
+		count * (sizeof(vaddr) -
+			 layout_constant(measure->memory->layout, CONSTANT_CELL_MAP_ITEM_BYTES));
 	own(measure, map, BUFFER_CODE_CACHE);
 }
 

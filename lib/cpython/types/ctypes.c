@@ -46,10 +46,18 @@ static bool dict_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	extern const struct decoder decoder_dict;
+	uint64_t size;
 
 	if (!decoder_dict.measure(measure, object) ||
 	    layout_offset(layout, SIZE_CTYPES_DICT) > object->room)
 		return false;
+	size = measure->size;
+	if (!layout_knows(layout, CONSTANT_CTYPES_SIZE_WITH_STORAGE)) {
+		if (!add_storage(measure, object->bytes, &dict_fields))
+			return false;
+		measure->size = size;
+		return true;
+	}
 	/* _PyDict_SizeOf() has counted tp_basicsize already, and sizeof(StgDictObject) -
 	 * sizeof(PyDictObject) is added to it */
 	measure->elsewhere =

@@ -21,14 +21,15 @@ static bool int_measure(struct measure *measure, const struct object *object)
 	uint64_t digit = layout->fields[FIELD_LONG_DIGITS].size;
 
 	/* damaged debug information may not tell how large a digit is */
-	if (!digit || header + digit > object->room)
+	if (!digit || header > object->room)
 		return false;
-	count = digit_count(measure, object);
+	count = MAX(digit_count(measure, object),
+		    layout_constant(layout, CONSTANT_LONG_MIN_DIGITS));
 	if (count > (object->room - header) / digit)
 		return false;
 	measure->size = layout_knows(layout, CONSTANT_LONG_SIZE_BY_TYPE) ? object->type->basic_size
 									 : header;
-	measure->size += MAX(count, layout_constant(layout, CONSTANT_LONG_MIN_DIGITS)) * digit;
+	measure->size += count * digit;
 	measure->inside = measure->size;
 	return true;
 }

@@ -10,7 +10,7 @@
 #define NODE_STR         8
 #define NODE_CHILD_COUNT 24
 #define NODE_CHILDREN    32
-#define NODE_BYTES       48
+#define NODE_BYTES       40 /* what is needed of it; 3.8 has added members */
 
 #define DEPTH_MAX      6000 /* MAXSTACK, Parser/parser.h */
 #define NODES_MAX      (1 << 22)
@@ -32,6 +32,11 @@ static uint64_t children_room(uint64_t count)
 	while (room < count)
 		room *= 2;
 	return room;
+}
+
+static uint64_t node_size(const struct measure *measure)
+{
+	return layout_offset(measure->memory->layout, SIZE_SYNTAX_NODE);
 }
 
 static void measure_string(struct measure *measure, vaddr at)
@@ -64,10 +69,10 @@ static void measure_node(struct measure *measure, vaddr at, uint32_t *budget, in
 	measure_string(measure, load_u64(bytes + NODE_STR));
 	if (!children)
 		return;
-	measure->size += children_room(count) * NODE_BYTES;
+	measure->size += children_room(count) * node_size(measure);
 	own(measure, children, BUFFER_SYNTAX_TREE);
 	for (uint32_t i = 0; i < count && *budget; i++)
-		measure_node(measure, children + (uint64_t)i * NODE_BYTES, budget, depth + 1);
+		measure_node(measure, children + i * node_size(measure), budget, depth + 1);
 }
 
 static bool syntax_tree_measure(struct measure *measure, const struct object *object)
@@ -80,7 +85,7 @@ static bool syntax_tree_measure(struct measure *measure, const struct object *ob
 	node = load_u64(object->bytes + ST_NODE);
 	if (!node)
 		return true;
-	measure->size += NODE_BYTES;
+	measure->size += node_size(measure);
 	own(measure, node, BUFFER_SYNTAX_TREE);
 	measure_node(measure, node, &budget, 0);
 	return true;

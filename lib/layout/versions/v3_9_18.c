@@ -152,6 +152,7 @@ const struct version_table version_3_9_18 = {
 		[FIELD_MODULE_DEFINITION_SIZE] = { 56, 8 },
 		[FIELD_CAPSULE_NAME] = { 24, 8 },
 		[FIELD_CAPSULE_POINTER] = { 16, 8 },
+		[SIZE_SYNTAX_NODE] = { 48, 1 },
 		[SIZE_CODE] = { 176, 1 },
 		[FIELD_CODE_EXTRA] = { 144, 8 },
 		[FIELD_CODE_NLOCALS] = { 28, 4 },
