@@ -22,7 +22,7 @@ FIXTURES = os.path.join(os.path.dirname(HERE), 'fixtures')
 MEMHEAP = os.environ.get('MEMHEAP', os.path.join(os.path.dirname(HERE), 'build/cmd/memheap'))
 SCRATCH = os.environ.get('MEMHEAP_SCRATCH',
                          os.path.join(tempfile.gettempdir(), 'memheap-tests-%d' % os.getuid()))
-OLDEST, NEWEST = (3, 6), (3, 13)
+OLDEST, NEWEST = (2, 7), (3, 13)
 
 PT_NOTE = 4
 NT_FILE = 0x46494c45
@@ -56,8 +56,8 @@ class Interpreter:
                                 env=self.full_environment(environment), **more)
 
 
-ASK = ('import sys, sysconfig, json;'
-       'print(json.dumps([list(sys.version_info[:3]), sys.implementation.name,'
+ASK = ('import sys, sysconfig, json, platform;'
+       'print(json.dumps([list(sys.version_info[:3]), platform.python_implementation().lower(),'
        'sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED")'
        ' else None, sysconfig.get_config_var("LIBDIR"), sys.prefix,'
        'bool(sysconfig.get_config_var("Py_GIL_DISABLED")),'
@@ -88,8 +88,10 @@ def links(program, library):
 def candidates():
     """Paths of interpreters on this machine."""
     found = glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python3'))
-    found += glob.glob('/usr/bin/python3.[0-9]*') + glob.glob('/usr/local/bin/python3.[0-9]*')
-    found = [path for path in found if re.search(r'python3(\.\d+d?)?$', path)]
+    found += glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin/python2.7'))
+    for directory in '/usr/bin/', '/usr/local/bin/':
+        found += glob.glob(directory + 'python2.7') + glob.glob(directory + 'python3.[0-9]*')
+    found = [path for path in found if re.search(r'python(2\.7|3(\.\d+d?)?)$', path)]
     return sorted(found) + asked_for()
 
 
@@ -160,10 +162,11 @@ def flavours(path):
         yield Interpreter(name + '-pydebug', [path], tuple(version))
         return
     yield Interpreter(name, [path], tuple(version))
-    # 3.6's "debug" takes malloc for all
-    hooks = 'debug' if tuple(version) >= (3, 7) else 'pymalloc_debug'
-    yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': hooks})
-    yield Interpreter(name + '-malloc', [path], tuple(version), {'PYTHONMALLOC': 'malloc'})
+    if tuple(version) >= (3, 6):        # 2.7 has no PYTHONMALLOC
+        # 3.6's "debug" takes malloc for all
+        hooks = 'debug' if tuple(version) >= (3, 7) else 'pymalloc_debug'
+        yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': hooks})
+        yield Interpreter(name + '-malloc', [path], tuple(version), {'PYTHONMALLOC': 'malloc'})
     if tuple(version[:2]) >= (3, 13) and ask([path], PYTHONMALLOC='mimalloc'):
         yield Interpreter(name + '-mimalloc', [path], tuple(version), {'PYTHONMALLOC': 'mimalloc'})
     # Debian's program has all in itself, although its configuration speaks of a library
@@ -185,9 +188,9 @@ def flavours(path):
 def roots():
     """Interpreters in unpacked systems below MEMHEAP_TEST_ROOTS, which only root can run."""
     for root in filter(None, os.environ.get('MEMHEAP_TEST_ROOTS', '').split(':')):
-        for path in sorted(glob.glob(os.path.join(root, 'usr/bin/python3.[0-9]*'))):
+        for path in sorted(glob.glob(os.path.join(root, 'usr/bin/python[23].[0-9]*'))):
             inside = '/' + os.path.relpath(path, root)
-            about = ask(['chroot', root, inside]) if re.search(r'3\.\d+$', path) else None
+            about = ask(['chroot', root, inside]) if re.search(r'[23]\.\d+$', path) else None
             if about and OLDEST <= tuple(about[0][:2]) <= NEWEST:
                 name = '%s-%s' % (os.path.basename(root.rstrip('/')), '.'.join(map(str, about[0])))
                 yield Interpreter(name, ['chroot', root, inside], tuple(about[0]),
@@ -399,7 +402,11 @@ def how_to_make(how):
 def make_core(interpreter, program, *arguments, how=None):
     """Runs fixtures/programs/PROGRAM.py, which ends in truth.write().
 
-    How: as a core (kernel, gcore), or as a process that lives (stopped, waiting, running)."""
+    2.7 runs zoo2 for zoo and library, which have the syntax of Python 3. How: as a core (kernel, gcore), or as a process that lives (stopped, waiting, running)."""
+    if interpreter.version < (3,):
+        if program == 'library':
+            pytest.skip('%s: library.py has the syntax of Python 3; zoo2.py has both' % interpreter)
+        program = {'zoo': 'zoo2'}.get(program, program)
     parent = os.path.join(interpreter.root, 'tmp') if interpreter.root else SCRATCH
     os.makedirs(parent, exist_ok=True)
     directory = tempfile.mkdtemp(prefix='%s-%s-' % (interpreter.name, program), dir=parent)

@@ -28,6 +28,7 @@ TYPES = ('int', 'float', 'list', 'dict', 'tuple', '__main__.Kept')
 def plain():
     """The release builds of this machine as they are, one for each version."""
     found = [one for one in harness.interpreters() if not one.root and not one.environment and
+             one.version >= (3, 6) and      # that is when PYTHONMALLOC came
              'strip' not in one.name and 'pydebug' not in one.name]
     assert found
     return found

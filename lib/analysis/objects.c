@@ -201,7 +201,8 @@ static const char *value_text(const struct memheap_snapshot *s, const struct obj
 	const struct type *type = &s->objects.types.list.items[info->type];
 	int64_t number;
 
-	if (type->flags & layout_constant(&s->python.layout, CONSTANT_TYPE_IS_STR))
+	if (type->flags & (layout_constant(&s->python.layout, CONSTANT_TYPE_IS_STR) |
+			   layout_constant(&s->python.layout, CONSTANT_TYPE_IS_UNICODE)))
 		return str_value(&s->python.memory, info->at, VALUE_MAX, strings);
 	if (!strcmp(type->name, "int") && long_value(&s->python.memory, info->at, &number))
 		return strings_format(strings, "%lld", (long long)number);

@@ -252,6 +252,8 @@ struct memheap_error *blocks_build(struct block_map *map, const struct python *p
 	if (!collect_taken(&taken, map, python, stacks))
 		return &error_no_memory;
 	error = malloc_load(&map->malloc, python->memory.image, modules, &taken, &map->gaps);
+	if (!error && !number_blocks_split(&map->numbers, &map->malloc, python))
+		error = &error_no_memory;
 	if (!error)
 		error = walk_all(map, python, parallel);
 	if (!error && !debug_hooks_find(map, python, parallel))
@@ -266,6 +268,7 @@ void blocks_deinit(struct block_map *map)
 	pymalloc_deinit(&map->pymalloc);
 	mimalloc_deinit(&map->mimalloc);
 	malloc_unload(&map->malloc);
+	number_blocks_deinit(&map->numbers);
 	debug_hooks_deinit(&map->hooks);
 	free(map->statics.items);
 	*map = (struct block_map){ 0 };

@@ -12,6 +12,7 @@
 #include "../malloc/malloc.h"
 #include "../target/stacks.h"
 #include "allocators/mimalloc.h"
+#include "allocators/number_blocks.h"
 #include "allocators/pymalloc.h"
 #include "debug_hooks.h"
 
@@ -81,6 +82,7 @@ struct block_map {
 	VECTOR(struct static_object) statics; /* by address */
 	block_id first_paged, first_chunk, first_static, count;
 	block_tag *tags;
+	struct number_blocks numbers; /* whose objects are chunks */
 	struct debug_hooks hooks;
 	struct gaps gaps;
 };

@@ -74,6 +74,37 @@ bool dict_keys_general(const struct memory *memory, const struct dict_keys *keys
 	return !keys->str_keys;
 }
 
+/* 2.7 Include/dictobject.h: a table of ma_mask + 1 entries. */
+static bool read_old_table(const struct memory *memory, vaddr dict, struct dict_keys *ret)
+{
+	uint64_t mask, table;
+
+	if (!memory_field(memory, dict, FIELD_DICT_MASK, &mask) ||
+	    !memory_field(memory, dict, FIELD_DICT_TABLE, &table) || mask & (mask + 1) ||
+	    mask >> LOG2_SIZE_MAX)
+		return false;
+	*ret = (struct dict_keys){
+		.at = table,
+		.entries = table,
+		.refcount = 1,
+		.slots = mask + 1,
+		.usable = mask + 1,
+		.used = mask + 1,
+		.size = (mask + 1) * layout_offset(memory->layout, SIZE_KEY_ENTRY),
+	};
+	return true;
+}
+
+bool dict_keys_of(const struct memory *memory, vaddr dict, struct dict_keys *ret)
+{
+	uint64_t table;
+
+	if (layout_has(memory->layout, FIELD_DICT_TABLE))
+		return read_old_table(memory, dict, ret);
+	return memory_field(memory, dict, FIELD_DICT_KEYS, &table) &&
+	       dict_keys_read(memory, table, ret);
+}
+
 bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,
 		     vaddr *key, vaddr *value)
 {

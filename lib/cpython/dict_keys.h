@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The keys tables of dicts: PyDictKeysObject, 3.6 and later. */
+/* The keys tables of dicts: PyDictKeysObject, 3.6 and later; before, the one table of a dict. */
 #pragma once
 
 #include "memory.h"
@@ -24,6 +24,10 @@ bool dict_keys_read(const struct memory *memory, vaddr at, struct dict_keys *ret
 /* Whether keys may be anything but str. `general_lookup`: as in struct visitor. */
 bool dict_keys_general(const struct memory *memory, const struct dict_keys *keys,
 		       vaddr general_lookup);
+
+/* The same for the table of the dict at `dict`. That of 2.7 counts as one whose entries all may be
+ * used. */
+bool dict_keys_of(const struct memory *memory, vaddr dict, struct dict_keys *ret);
 
 /* The key of entry `index` (0 when deleted), and where its value is unless the table is split. */
 bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,

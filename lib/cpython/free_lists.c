@@ -26,7 +26,18 @@ struct marking {
 	struct block_map *map;
 	const struct python *python;
 	const struct type_table *types;
+	uint32_t unicode; /* index of 2.7's type unicode, or TYPE_NONE */
 };
+
+/* The index of a static type of this name, or TYPE_NONE. */
+static uint32_t find_static_type(const struct type_table *types, const char *name)
+{
+	for (uint32_t i = 0; i < types->list.count; i++) {
+		if (!types->list.items[i].heap && !strcmp(types->list.items[i].name, name))
+			return i;
+	}
+	return TYPE_NONE;
+}
 
 /* Parks the used block that holds the dead object at `at`; false when there is none. Blocks of a
  * malloc that could not be walked are not known. */
@@ -207,11 +218,46 @@ static void mark_state(const struct marking *marking, vaddr lists)
 	}
 }
 
+/* The list that the free objects of a number block are on. */
+static enum free_list_kind number_list(const struct marking *marking,
+				       const struct number_block *block)
+{
+	vaddr type = number_block_type(&marking->map->numbers, block);
+	uint32_t index = type ? type_find(marking->types, type) : TYPE_NONE;
+	const char *name = index == TYPE_NONE ? "" : marking->types->list.items[index].name;
+
+	return !strcmp(name, "float") ? FREE_LIST_FLOAT
+	       : !strcmp(name, "int") ? FREE_LIST_INT
+				      : FREE_LIST_NUMBER;
+}
+
+/* 2.7: parks the free objects of the blocks of int and float. */
+static void mark_numbers(const struct marking *marking)
+{
+	const struct number_blocks *numbers = &marking->map->numbers;
+	block_tag link = tag_make(BLOCK_BUFFER, BUFFER_NUMBER_BLOCKS, TYPE_NONE);
+
+	for (size_t i = 0; i < numbers->list.count; i++) {
+		const struct number_block *block = &numbers->list.items[i];
+		block_tag *tags = marking->map->tags + marking->map->first_chunk + block->chunk;
+		block_tag parked = tag_make(BLOCK_PARKED, number_list(marking, block), TYPE_NONE);
+
+		tags[0] = link;
+		for (uint32_t j = 0; j < numbers->objects; j++) {
+			if (block->free >> j & 1)
+				tags[1 + j] = parked;
+		}
+		if (block->tail)
+			tags[1 + numbers->objects] = link;
+	}
+}
+
 void free_lists_mark(struct block_map *map, const struct python *python,
 		     const struct type_table *types)
 {
-	struct marking marking = { map, python, types };
+	struct marking marking = { map, python, types, TYPE_NONE };
 
+	mark_numbers(&marking);
 	for (size_t i = 0; i < python->interpreters.count; i++) {
 		vaddr interp = python->interpreters.items[i].at, slice;
 
@@ -263,6 +309,33 @@ static bool search_keys(const struct marking *marking, vaddr at, uint64_t size)
 	       keys.slots == KEYS_MIN_SLOTS && keys.size <= size && keys.size + 16 > size;
 }
 
+/*
+ * Whether the block holds one of 2.7's free unicode objects: chained through their refcounts. Short
+ * ones keep their characters, which are parked with them. Objects/unicodeobject.c,
+ * unicode_dealloc()
+ */
+static bool search_unicode(const struct marking *marking, const uint8_t *bytes, uint64_t size)
+{
+	const struct memory *memory = &marking->python->memory;
+	const struct layout *layout = memory->layout;
+	vaddr type =
+		marking->unicode == TYPE_NONE ? 0 : marking->types->list.items[marking->unicode].at;
+	uint64_t next_type;
+	vaddr next, data;
+
+	if (!type || size < layout_offset(layout, SIZE_LEGACY_STR) ||
+	    field_load(layout, bytes, FIELD_OBJECT_TYPE) != type)
+		return false;
+	next = field_load(layout, bytes, FIELD_OBJECT_REFCOUNT);
+	if (next &&
+	    (!memory_field(memory, next, FIELD_OBJECT_TYPE, &next_type) || next_type != type))
+		return false;
+	data = field_load(layout, bytes, FIELD_UNICODE_DATA);
+	if (data)
+		park(marking, data, FREE_LIST_UNICODE);
+	return true;
+}
+
 static void search_blocks(const struct marking *marking)
 {
 	struct block_map *map = marking->map;
@@ -282,6 +355,8 @@ static void search_blocks(const struct marking *marking)
 			map->tags[id] = tag_make(BLOCK_PARKED, kind, TYPE_NONE);
 		else if (search_keys(marking, block.start, block.size))
 			map->tags[id] = tag_make(BLOCK_PARKED, FREE_LIST_DICT_KEYS, TYPE_NONE);
+		else if (search_unicode(marking, bytes, block.size))
+			map->tags[id] = tag_make(BLOCK_PARKED, FREE_LIST_UNICODE, TYPE_NONE);
 	}
 }
 
@@ -348,7 +423,7 @@ static void search_floats(const struct marking *marking)
 void free_lists_search(struct block_map *map, const struct python *python,
 		       const struct type_table *types)
 {
-	struct marking marking = { map, python, types };
+	struct marking marking = { map, python, types, find_static_type(types, "unicode") };
 
 	if (layout_has(&python->layout, FIELD_FLOAT_FREE_LIST) ||
 	    layout_has(&python->layout, SIZE_FREE_LIST_STATE))

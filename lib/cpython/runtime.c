@@ -253,6 +253,18 @@ static bool read_type_type(struct python *python)
 	return false;
 }
 
+/* 2.7: whether characters of unicode have 2 or 4 bytes. */
+static void read_unicode_width(struct python *python)
+{
+	vaddr sys = python->interpreters.items[0].sys, value;
+	int64_t max;
+
+	if (layout_knows(&python->layout, CONSTANT_UNICODE_WIDTH) && sys &&
+	    dict_lookup(&python->memory, sys, "maxunicode", &value) &&
+	    long_value(&python->memory, value, &max))
+		python->layout.constants[CONSTANT_UNICODE_WIDTH] = max > 0xFFFF ? 4 : 2;
+}
+
 /* Up to 3.7, releases and distributions differ in the size of the GC header: whether the layout's
  * is that of the target, in front of the dicts that every interpreter has. */
 static bool gc_heads_fit(const struct python *python)
@@ -308,6 +320,7 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	if (!read_type_type(python))
 		return error_create(MEMHEAP_NOT_PYTHON, "cannot find PyType_Type of %s",
 				    python->module->path);
+	read_unicode_width(python);
 	if (!gc_heads_fit(python))
 		return error_hint(
 			error_create(MEMHEAP_NOT_PYTHON,
@@ -405,7 +418,7 @@ static struct memheap_error *no_python(const struct target *target, const struct
 				       "%s is not a core of a CPython: none of its %zu ELF files "
 				       "has the symbol _PyRuntime",
 				       target->path, modules->list.count),
-			  "of CPython, 3.6 and later are known");
+			  "of CPython, 2.7, 3.6 and later are known");
 }
 
 /*

@@ -70,6 +70,25 @@ static bool adds_unknown(const struct memory *memory, const struct type *type,
 	return type->basic_size - base_size > known;
 }
 
+/* Whether no base of the type but object has a __sizeof__; types without a base are object. */
+static bool has_default_sizeof(const struct type_table *table, const struct memory *memory,
+			       const struct type *type)
+{
+	const struct type *base;
+
+	for (int depth = 0; depth < BASES_MAX; depth++, type = base) {
+		uint64_t dict;
+
+		base = type_base(table, type);
+		if (!base)
+			return true;
+		if (!memory_field(memory, type->at, FIELD_TYPE_DICT, &dict) || !dict ||
+		    dict_has(memory, dict, "__sizeof__"))
+			return false;
+	}
+	return false;
+}
+
 void types_choose_decoders(struct type_table *table, const struct memory *memory)
 {
 	for (size_t i = 0; i < table->list.count; i++) {
@@ -77,6 +96,8 @@ void types_choose_decoders(struct type_table *table, const struct memory *memory
 		const struct type *at = type, *base;
 
 		type->decoder = type->own_decoder = find_decoder(type, memory->layout);
+		type->default_sizeof = layout_knows(memory->layout, CONSTANT_SIZEOF_BY_DICT) &&
+				       has_default_sizeof(table, memory, type);
 		type->python_sizeof = is_python_sizeof(table, memory, type);
 		for (int depth = 0; !type->decoder && depth < BASES_MAX; depth++, at = base) {
 			base = type_base(table, at);

@@ -63,11 +63,13 @@ bool type_verify(const struct type_table *table, const struct memory *memory, va
 /* The last part of a dotted C name, and what precedes it. */
 static const char *join_static_name(struct strings *strings, const char *name, size_t length)
 {
-	static const char builtins[] = "builtins.";
+	static const char *const builtins[] = { "builtins.", "__builtin__." };
 
-	if (length > strlen(builtins) && !memcmp(name, builtins, strlen(builtins))) {
-		name += strlen(builtins);
-		length -= strlen(builtins);
+	for (size_t i = 0; i < ARRAY_SIZE(builtins); i++) {
+		size_t prefix = strlen(builtins[i]);
+
+		if (length > prefix && !memcmp(name, builtins[i], prefix))
+			return strings_add(strings, name + prefix, length - prefix);
 	}
 	return strings_add(strings, name, length);
 }
@@ -87,22 +89,24 @@ static const char *heap_type_module(const struct memory *memory, const uint8_t *
 	return str_value(memory, module, NAME_MAX_BYTES, strings);
 }
 
-/* 3.12 Objects/typeobject.c: type_module() and type_qualname() */
+/* 3.12 Objects/typeobject.c: type_module() and type_qualname(); in 2.7 a type has a plain name */
 static const char *type_name(const struct memory *memory, vaddr at, const uint8_t *bytes,
 			     struct strings *strings)
 {
 	const struct layout *layout = memory->layout;
 	bool heap = field_load(layout, bytes, FIELD_TYPE_FLAGS) &
 		    layout_constant(layout, CONSTANT_TYPE_HEAP);
+	enum field_id own = layout_has(layout, FIELD_HEAP_TYPE_QUALNAME) ? FIELD_HEAP_TYPE_QUALNAME
+									 : FIELD_HEAP_TYPE_NAME;
 	const char *name = NULL, *module;
 	uint64_t qualname;
 	size_t length;
 
-	if (heap && memory_field(memory, at, FIELD_HEAP_TYPE_QUALNAME, &qualname))
+	if (heap && memory_field(memory, at, own, &qualname))
 		name = str_value(memory, qualname, NAME_MAX_BYTES, strings);
 	if (name) {
 		module = heap_type_module(memory, bytes, strings);
-		if (!module || !strcmp(module, "builtins"))
+		if (!module || !strcmp(module, "builtins") || !strcmp(module, "__builtin__"))
 			return name;
 		return strings_format(strings, "%s.%s", module, name);
 	}

@@ -43,6 +43,7 @@ struct type {
 	bool metatype;                 /* instances are types */
 	bool opaque;                   /* instances hold words that no decoder knows */
 	vaddr sizeof_method;           /* __sizeof__ in its own dict; 0: none */
+	bool default_sizeof;           /* neither it nor a base but object has a __sizeof__ */
 	bool python_sizeof; /* __sizeof__ is overridden by Python code, which is not run */
 	const struct item_sizes *item_sizes; /* of arrays whose own can't be read; NULL: none is */
 	bool named;         /* false: the name could not be read and is an address */

@@ -20,12 +20,38 @@ struct characters {
 	bool ascii;
 };
 
+/* 2.7: str of bytes, or unicode, whose characters lie elsewhere. */
+static bool find_old_characters(const struct memory *memory, vaddr at, struct characters *ret)
+{
+	const struct layout *layout = memory->layout;
+	uint64_t type, flags, data;
+
+	if (!memory_field(memory, at, FIELD_OBJECT_TYPE, &type) ||
+	    !memory_field(memory, type, FIELD_TYPE_FLAGS, &flags))
+		return false;
+	if (flags & layout_constant(layout, CONSTANT_TYPE_IS_STR)) {
+		ret->at = at + layout_offset(layout, FIELD_BYTES_DATA);
+		ret->width = 1;
+		ret->ascii = true;
+		return memory_field(memory, at, FIELD_VAR_SIZE, &ret->count);
+	}
+	if (!(flags & layout_constant(layout, CONSTANT_TYPE_IS_UNICODE)) ||
+	    !memory_field(memory, at, FIELD_UNICODE_DATA, &data))
+		return false;
+	ret->at = data;
+	ret->width = (unsigned)layout_constant(layout, CONSTANT_UNICODE_WIDTH);
+	ret->ascii = false;
+	return memory_field(memory, at, FIELD_UNICODE_LENGTH, &ret->count);
+}
+
 static bool find_characters(const struct memory *memory, vaddr at, struct characters *ret)
 {
 	const struct layout *layout = memory->layout;
 	const uint8_t *bytes = memory_struct(memory, at, SIZE_ASCII);
 	uint64_t data;
 
+	if (!layout_has(layout, FIELD_STR_KIND))
+		return find_old_characters(memory, at, ret);
 	if (!bytes)
 		return false;
 	ret->width = (unsigned)field_load(layout, bytes, FIELD_STR_KIND);
@@ -147,14 +173,32 @@ uint64_t str_hash(const struct memory *memory, vaddr at)
 	return bytes ? hash : 0;
 }
 
+/* Whether 2.7's int, of machine size, lies at `at`. */
+static bool is_old_int(const struct memory *memory, vaddr at)
+{
+	uint64_t type, flags;
+
+	return layout_has(memory->layout, FIELD_INT_VALUE) &&
+	       memory_field(memory, at, FIELD_OBJECT_TYPE, &type) &&
+	       memory_field(memory, type, FIELD_TYPE_FLAGS, &flags) &&
+	       flags & layout_constant(memory->layout, CONSTANT_TYPE_IS_INT);
+}
+
 bool long_value(const struct memory *memory, vaddr at, int64_t *ret)
 {
 	const struct layout *layout = memory->layout;
 	const uint8_t *bytes = memory_struct(memory, at, SIZE_LONG);
 	uint64_t count, digits = layout_offset(layout, FIELD_LONG_DIGITS);
 	bool negative;
+	uint64_t machine;
 	int64_t value;
 
+	if (is_old_int(memory, at)) {
+		if (!memory_field(memory, at, FIELD_INT_VALUE, &machine))
+			return false;
+		*ret = (int64_t)machine;
+		return true;
+	}
 	if (!bytes)
 		return false;
 	if (layout_has(layout, FIELD_LONG_TAG)) {
@@ -208,10 +252,8 @@ bool dict_lookup(const struct memory *memory, vaddr at, const char *name, vaddr 
 {
 	vaddr values = split_values(memory, at);
 	struct dict_keys keys;
-	uint64_t table;
 
-	if (!memory_field(memory, at, FIELD_DICT_KEYS, &table) ||
-	    !dict_keys_read(memory, table, &keys))
+	if (!dict_keys_of(memory, at, &keys))
 		return false;
 	for (uint64_t i = 0; i < keys.used && i < DICT_LOOKUP_MAX; i++) {
 		vaddr key, value;

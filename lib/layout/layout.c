@@ -20,7 +20,7 @@ const struct field_name field_names[FIELD_COUNT] = {
 static const enum field_id essential[] = {
 	FIELD_INTERP_NEXT,     FIELD_INTERP_THREADS, FIELD_INTERP_SYS,  FIELD_THREAD_INTERP,
 	FIELD_ARENA_ADDRESS,   FIELD_POOL_COUNT,     FIELD_OBJECT_TYPE, FIELD_TYPE_FLAGS,
-	FIELD_TYPE_BASIC_SIZE, FIELD_DICT_KEYS,      FIELD_STR_KIND,    FIELD_GC_HEAD_NEXT,
+	FIELD_TYPE_BASIC_SIZE, FIELD_DICT_USED,      FIELD_BYTES_DATA,  FIELD_GC_HEAD_NEXT,
 };
 
 const char *field_source_name(enum field_source source)

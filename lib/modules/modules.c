@@ -456,13 +456,19 @@ const struct module *modules_find(const struct modules *modules, vaddr at)
 	return NULL;
 }
 
-bool module_is_extension(const struct module *module, const char *name)
+bool module_is_extension(const struct module *module, const char *names)
 {
 	const char *slash = strrchr(module->path, '/');
 	const char *file = slash ? slash + 1 : module->path;
-	size_t length = strlen(name);
 
-	return !strncmp(file, name, length) && file[length] == '.';
+	while (*names) {
+		size_t length = strcspn(names, "|");
+
+		if (!strncmp(file, names, length) && file[length] == '.')
+			return true;
+		names += length + (names[length] == '|');
+	}
+	return false;
 }
 
 uint64_t module_writable_size(const struct module *module, const struct segment *segment)

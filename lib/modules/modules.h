@@ -62,8 +62,9 @@ void modules_deinit(struct modules *modules);
 /* The module that has `at` between its start and end, or NULL. */
 const struct module *modules_find(const struct modules *modules, vaddr at);
 
-/* Whether `module` is the extension module called `name`: "array.cpython-312-…so". */
-bool module_is_extension(const struct module *module, const char *name);
+/* Whether `module` is the extension module called one of `names`, parted by "|":
+ * "array.cpython-312-…so". */
+bool module_is_extension(const struct module *module, const char *names);
 
 /* How many bytes of `segment`, from its start, are writable data of `module`. Its .bss may share a
  * mapping with memory behind the module. */

@@ -106,7 +106,8 @@ static bool code_measure(struct measure *measure, const struct object *object)
 		return false;
 	if (object->type->item_size)
 		measure->size = measure->inside = round_up(measure->size, sizeof(vaddr));
-	add_extra(measure, object);
+	if (layout_has(layout, FIELD_CODE_EXTRA))
+		add_extra(measure, object);
 	if (layout_has(layout, FIELD_CODE_CELL_TO_ARG))
 		add_cell_map(measure, object);
 	if (layout_has(layout, FIELD_CODE_OPCACHE))

@@ -41,7 +41,9 @@ static bool deque_measure(struct measure *measure, const struct object *object)
 
 	if (!basic_measure(measure, object) || !length)
 		return false;
-	count = object_field(measure, object, FIELD_VAR_SIZE);
+	count = object_field(measure, object,
+			     layout_has(layout, FIELD_DEQUE_LENGTH) ? FIELD_DEQUE_LENGTH
+								    : FIELD_VAR_SIZE);
 	left = object_field(measure, object, FIELD_DEQUE_LEFT_INDEX);
 	if (count >> 48 || left > length)
 		return false;

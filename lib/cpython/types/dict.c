@@ -24,6 +24,21 @@ static void own_values(struct measure *measure, vaddr values)
 		own(measure, values - *prefix, BUFFER_DICT_VALUES);
 }
 
+/* 2.7: a table of its own, unless that inside suffices. */
+static bool old_dict_measure(struct measure *measure, const struct object *object)
+{
+	const struct memory *memory = measure->memory;
+	struct dict_keys keys;
+
+	if (!dict_keys_of(memory, object->at, &keys))
+		return false;
+	if (keys.at == memory_address(memory, object->at, FIELD_DICT_SMALL_TABLE))
+		return true;
+	measure->size += keys.size;
+	own(measure, keys.at, BUFFER_DICT_KEYS);
+	return true;
+}
+
 static bool dict_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
@@ -32,6 +47,8 @@ static bool dict_measure(struct measure *measure, const struct object *object)
 
 	if (!basic_measure(measure, object))
 		return false;
+	if (layout_has(layout, FIELD_DICT_TABLE))
+		return old_dict_measure(measure, object);
 	if (!dict_keys_read(measure->memory, object_field(measure, object, FIELD_DICT_KEYS),
 			    &keys)) {
 		measure->unreadable = true;

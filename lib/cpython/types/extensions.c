@@ -263,6 +263,13 @@ const struct decoder decoder_lock = {
 	.measure = lock_measure,
 };
 
+/* the name of the type in 2.7 */
+const struct decoder decoder_lock_2 = {
+	.type_name = "thread.lock",
+	.size = FIELD_COUNT,
+	.measure = lock_measure,
+};
+
 const struct decoder decoder_rlock = {
 	.type_name = "_thread.RLock",
 	.size = SIZE_RLOCK,

@@ -14,7 +14,7 @@ static uint64_t digit_count(const struct measure *measure, const struct object *
 	return size < 0 ? -(uint64_t)size : (uint64_t)size;
 }
 
-static bool int_measure(struct measure *measure, const struct object *object)
+static bool long_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	uint64_t header = layout_offset(layout, FIELD_LONG_DIGITS), count;
@@ -33,6 +33,19 @@ static bool int_measure(struct measure *measure, const struct object *object)
 	measure->inside = measure->size;
 	return true;
 }
+
+/* 2.7: a word; its long is what later is int. */
+static bool int_measure(struct measure *measure, const struct object *object)
+{
+	return layout_has(measure->memory->layout, FIELD_INT_VALUE) ? plain_measure(measure, object)
+								    : long_measure(measure, object);
+}
+
+const struct decoder decoder_long = {
+	.type_name = "long",
+	.size = FIELD_COUNT,
+	.measure = long_measure,
+};
 
 const struct decoder decoder_int = {
 	.type_name = "int",

@@ -2,7 +2,8 @@
 /* _io: BytesIO, StringIO, buffered files. Modules/_io */
 #include "decoders.h"
 
-/* bytesio.c, bytesio_sizeof(): the bytes object inside counts unless others hold it too. */
+/* bytesio.c, bytesio_sizeof(): the bytes object inside counts unless others hold it too; in 2.7 it
+ * is a block. */
 static bool bytes_io_measure(struct measure *measure, const struct object *object)
 {
 	const struct memory *memory = measure->memory;
@@ -14,6 +15,11 @@ static bool bytes_io_measure(struct measure *measure, const struct object *objec
 	buffer = object_field(measure, object, FIELD_BYTESIO_BUFFER);
 	if (!buffer)
 		return true;
+	if (layout_has(memory->layout, FIELD_BYTESIO_BUFFER_SIZE)) {
+		measure->size += object_field(measure, object, FIELD_BYTESIO_BUFFER_SIZE);
+		own(measure, buffer, BUFFER_IO_BUFFER);
+		return true;
+	}
 	if (!memory_field(memory, buffer, FIELD_OBJECT_REFCOUNT, &refcount) ||
 	    !memory_field(memory, buffer, FIELD_VAR_SIZE, &length)) {
 		measure->unreadable = true;
@@ -48,6 +54,22 @@ static bool buffered_measure(struct measure *measure, const struct object *objec
 	own(measure, object_field(measure, object, FIELD_BUFFERED_LOCK), BUFFER_LOCK);
 	return true;
 }
+
+/* 2.7's file, on C's. Objects/fileobject.c */
+static bool file_measure(struct measure *measure, const struct object *object)
+{
+	if (!plain_measure(measure, object))
+		return false;
+	if (object_has(measure, object, FIELD_FILE_BUFFER))
+		own(measure, object_field(measure, object, FIELD_FILE_BUFFER), BUFFER_IO_BUFFER);
+	return true;
+}
+
+const struct decoder decoder_file = {
+	.type_name = "file",
+	.size = SIZE_FILE,
+	.measure = file_measure,
+};
 
 const struct decoder decoder_bytes_io = {
 	.type_name = "_io.BytesIO",

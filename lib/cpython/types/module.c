@@ -8,7 +8,9 @@ static bool module_measure(struct measure *measure, const struct object *object)
 {
 	if (!plain_measure(measure, object))
 		return false;
-	own(measure, object_field(measure, object, FIELD_MODULE_STATE), BUFFER_MODULE_STATE);
+	if (layout_has(measure->memory->layout, FIELD_MODULE_STATE))
+		own(measure, object_field(measure, object, FIELD_MODULE_STATE),
+		    BUFFER_MODULE_STATE);
 	return true;
 }
 

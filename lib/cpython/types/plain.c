@@ -49,6 +49,22 @@ static void own_managed_values(struct measure *measure, const struct object *obj
 		own(measure, values - *prefix, BUFFER_INSTANCE_VALUES);
 }
 
+/* The size that object.__sizeof__() says of an object that its decoder has accepted. */
+static void forget_buffers(struct measure *measure, const struct object *object)
+{
+	const struct type *type = object->type;
+	uint64_t inside = measure->inside;
+
+	measure->size = type->basic_size;
+	if (type->item_size && object_has(measure, object, FIELD_VAR_SIZE)) {
+		int64_t count = (int64_t)object_field(measure, object, FIELD_VAR_SIZE);
+
+		measure->size += (count < 0 ? -(uint64_t)count : (uint64_t)count) * type->item_size;
+	}
+	/* static types are smaller than the heap types that tp_basicsize is of */
+	measure->elsewhere = measure->size - MIN(measure->size, inside);
+}
+
 bool object_measure(struct measure *measure, const struct object *object)
 {
 	const struct decoder *decoder = object->type->decoder;
@@ -58,6 +74,8 @@ bool object_measure(struct measure *measure, const struct object *object)
 	measure->preheader = object->type->preheader;
 	if (!(decoder ? decoder->measure(measure, object) : plain_measure(measure, object)))
 		return false;
+	if (object->type->default_sizeof)
+		forget_buffers(measure, object);
 	if (measure->own)
 		own_managed_values(measure, object);
 	return true;
@@ -73,6 +91,9 @@ bool object_measure(struct measure *measure, const struct object *object)
 PLAIN(decoder_bytes, "bytes");
 PLAIN(decoder_cell, "cell");
 PLAIN(decoder_complex, "complex");
+PLAIN(decoder_instance, "instance");
+PLAIN(decoder_instance_method, "instancemethod");
+PLAIN(decoder_old_class, "classobj");
 PLAIN(decoder_float, "float");
 PLAIN(decoder_function, "function");
 PLAIN(decoder_method, "method");

@@ -55,12 +55,24 @@ static bool legacy_measure(struct measure *measure, const struct object *object,
 	return add_wide_form(measure, object, data, length);
 }
 
+/* 2.7: bytes. Objects/stringobject.c, string_sizeof(), which looks not at subclasses */
+static bool old_str_measure(struct measure *measure, const struct object *object)
+{
+	if (!plain_measure(measure, object))
+		return false;
+	measure->size = layout_offset(measure->memory->layout, FIELD_BYTES_DATA) + 1 +
+			object_field(measure, object, FIELD_VAR_SIZE);
+	return true;
+}
+
 static bool str_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	uint64_t header = layout_offset(layout, SIZE_ASCII), length, kind;
 	bool ascii, compact;
 
+	if (!layout_has(layout, FIELD_STR_KIND))
+		return old_str_measure(measure, object);
 	if (header > object->room)
 		return false;
 	length = object_field(measure, object, FIELD_STR_LENGTH);
@@ -81,6 +93,29 @@ static bool str_measure(struct measure *measure, const struct object *object)
 		add_utf8_form(measure, object, object->at + header);
 	return add_wide_form(measure, object, object->at + header, length);
 }
+
+/* 2.7 Objects/unicodeobject.c, unicode__sizeof__() */
+static bool unicode_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t length;
+
+	if (!basic_measure(measure, object) || !object_has(measure, object, FIELD_UNICODE_LENGTH))
+		return false;
+	length = object_field(measure, object, FIELD_UNICODE_LENGTH);
+	if (length > UINT64_MAX / 8)
+		return false;
+	measure->size = layout_offset(layout, SIZE_LEGACY_STR) +
+			(length + 1) * layout_constant(layout, CONSTANT_UNICODE_WIDTH);
+	own(measure, object_field(measure, object, FIELD_UNICODE_DATA), BUFFER_STR_DATA);
+	return true;
+}
+
+const struct decoder decoder_unicode = {
+	.type_name = "unicode",
+	.size = FIELD_COUNT,
+	.measure = unicode_measure,
+};
 
 const struct decoder decoder_str = {
 	.type_name = "str",

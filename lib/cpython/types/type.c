@@ -13,7 +13,9 @@ static bool heap_type_measure(struct measure *measure, const struct object *obje
 	if (!plain_measure(measure, object) || layout_offset(layout, SIZE_HEAP_TYPE) > object->room)
 		return false;
 	measure->size = layout_offset(layout, SIZE_HEAP_TYPE);
-	cached = object_field(measure, object, FIELD_HEAP_TYPE_CACHED_KEYS);
+	cached = layout_has(layout, FIELD_HEAP_TYPE_CACHED_KEYS)
+			 ? object_field(measure, object, FIELD_HEAP_TYPE_CACHED_KEYS)
+			 : 0;
 	if (cached && dict_keys_read(measure->memory, cached, &keys))
 		measure->size += keys.size;
 	else if (cached)

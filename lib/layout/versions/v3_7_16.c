@@ -163,6 +163,7 @@ const struct version_table version_3_7_16 = {
 		[FIELD_ARRAY_ITEMS] = { 24, 8 },
 		[FIELD_ARRAY_ALLOCATED] = { 32, 8 },
 		[FIELD_ARRAY_DESCRIPTION] = { 40, 8 },
+		[SIZE_ARRAY_DESCRIPTION] = { 48, 1 },
 		[FIELD_ARRAY_ITEM_SIZE] = { 4, 4 },
 		[SIZE_BYTESIO] = { 64, 1 },
 		[FIELD_BYTESIO_BUFFER] = { 16, 8 },

@@ -65,7 +65,7 @@ static void constants_follow_the_version(void **state)
 	version_constants(0x030a0000, constants);
 	assert_int_equal(constants[CONSTANT_ARENA_BYTES], 1 << 20);
 	assert_int_equal(constants[CONSTANT_POOL_BYTES], 16384);
-	version_constants(0x02070000, constants);
+	version_constants(0x02060000, constants);
 	for (size_t i = 0; i < CONSTANT_COUNT; i++)
 		assert_true(constants[i] == CONSTANT_ABSENT);
 }
