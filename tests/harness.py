@@ -197,6 +197,43 @@ def roots():
                                   options=['--sysroot', root], root=root)
 
 
+class Emulated(Interpreter):
+    """One of another machine, in an unpacked system, that qemu-user runs."""
+
+    def __init__(self, emulator, root, path, version, name, files):
+        super().__init__(name, [emulator, '-L', root, path], version,
+                         {'PYTHONHOME': os.path.join(root, 'usr')},
+                         ['--sysroot', root] if files else [], files=files)
+        self.emulated = root
+
+
+def emulated():
+    """Interpreters of another machine, below MEMHEAP_TEST_EMULATED=MACHINE=ROOT:…"""
+    for one in filter(None, os.environ.get('MEMHEAP_TEST_EMULATED', '').split(':')):
+        machine, root = one.split('=', 1)
+        emulator = shutil.which('qemu-%s-static' % machine) or shutil.which('qemu-' + machine)
+        for path in sorted(glob.glob(os.path.join(root, 'usr/bin/python3.[0-9]*'))):
+            if not emulator or not re.search(r'3\.\d+$', path):
+                continue
+            about = ask([emulator, '-E', 'PYTHONHOME=' + os.path.join(root, 'usr'), '-L', root, path])
+            if not about or not OLDEST <= tuple(about[0][:2]) <= NEWEST:
+                continue
+            name = '%s-%s' % (machine, '.'.join(map(str, about[0])))
+            for suffix, files in (('-stripped', True), ('-nofile', False)):
+                yield Emulated(emulator, root, path, tuple(about[0]), name + suffix, files)
+
+
+def take_qemu_core(interpreter, directory):
+    """Makes of what qemu wrote what the kernel of that machine would have written."""
+    for host in glob.glob(os.path.join(directory, 'core*')):
+        os.unlink(host)         # of qemu itself
+    made, = glob.glob(os.path.join(directory, 'qemu_*.core'))
+    subprocess.run([sys.executable, os.path.join(FIXTURES, 'kernel_core.py'), made,
+                    os.path.join(directory, 'maps.txt'), interpreter.emulated,
+                    os.path.join(directory, 'core')], check=True)
+    os.unlink(made)
+
+
 def only(name):
     """From now on there is only the interpreter called name."""
     os.environ['MEMHEAP_TEST_ONLY'] = '^' + re.escape(name) + '$'
@@ -210,6 +247,7 @@ def interpreters():
             seen.add(os.path.realpath(path))
             found += flavours(path)
     found += roots()
+    found += emulated()
     wanted = os.environ.get('MEMHEAP_TEST_ONLY')
     if wanted:
         found = [interpreter for interpreter in found if re.search(wanted, interpreter.name)]
@@ -415,7 +453,8 @@ def make_core(interpreter, program, *arguments, how=None):
     if interpreter.root:
         fixtures = os.path.join(directory, 'fixtures')
         shutil.copytree(FIXTURES, fixtures)
-    how, options = how_to_make(how or how_to_dump())
+    emulated = isinstance(interpreter, Emulated)
+    how, options = how_to_make(how or ('qemu' if emulated else how_to_dump()))
     process = interpreter.run(
         inside(os.path.join(fixtures, 'programs', program + '.py')), *arguments, cwd=directory,
         environment={'MEMHEAP_TRUTH': inside(directory), 'MEMHEAP_CORE': how,
@@ -440,6 +479,8 @@ def make_core(interpreter, program, *arguments, how=None):
         if how != 'running':
             await_rest(core.pid)
     else:
+        if emulated:
+            take_qemu_core(interpreter, directory)
         find_core(directory)
         if not interpreter.files:
             hide_files(core.path)

@@ -96,17 +96,11 @@ const struct memheap_table_shape target_shape = {
 	COLUMNS(target_columns),
 };
 
-static const char *machine_name(struct memheap_report *report, uint16_t machine)
+static const char *describe_machine(struct memheap_report *report, uint16_t machine)
 {
-	switch (machine) {
-	case EM_X86_64:
-		return "x86-64";
-	case EM_AARCH64:
-		return "aarch64";
-	case EM_RISCV:
-		return "riscv64";
-	}
-	return report_text(report, "ELF machine %u", machine);
+	const char *name = machine_name(machine);
+
+	return name ? name : report_text(report, "ELF machine %u", machine);
 }
 
 static const char *signal_name(struct memheap_report *report, uint32_t number)
@@ -176,7 +170,7 @@ void add_target(struct memheap_report *report)
 		cell_text(strings_add(&report->strings, target->path, strlen(target->path)));
 	if (!target->live)
 		row[TARGET_FILE_BYTES] = cell_number(target->file_size);
-	row[TARGET_MACHINE] = cell_text(machine_name(report, process->machine));
+	row[TARGET_MACHINE] = cell_text(describe_machine(report, process->machine));
 	if (process->name) {
 		row[TARGET_PID] = cell_number(process->pid);
 		row[TARGET_PARENT_PID] = cell_number(process->parent_pid);

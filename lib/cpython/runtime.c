@@ -294,6 +294,7 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 		.interpreter = python->module,
 		.runtime = python->runtime,
 		.version = version->hex,
+		.machine = target->process.machine,
 		.debug_offsets = version->debug_offsets,
 	};
 	struct memheap_error *error;
@@ -494,6 +495,19 @@ static bool try_rung(struct python *python, const struct runtime_ladder *ladder,
 	return false;
 }
 
+/* Registers and stacks are another thing on each machine; big-endian ones, and those of 32 bits,
+ * are refused before. */
+static struct memheap_error *other_machine(const struct target *target)
+{
+	const char *name = machine_name(target->process.machine);
+
+	return error_hint(error_create(MEMHEAP_NOT_PYTHON,
+				       "%s is the core of another machine (%s, ELF machine %u)",
+				       target->path, name ? name : "unknown",
+				       target->process.machine),
+			  "cores of x86-64 and aarch64 are known");
+}
+
 struct memheap_error *python_load(struct python *python, const struct target *target,
 				  struct modules *modules, const struct module_search *files,
 				  enum memheap_layout_source layout, struct notices *notices)
@@ -503,6 +517,8 @@ struct memheap_error *python_load(struct python *python, const struct target *ta
 	};
 	_cleanup_(error_cleanup) struct memheap_error *first = NULL;
 
+	if (!machine_is_known(target->process.machine))
+		return other_machine(target);
 	for (size_t i = 0; runtime_rungs[i]; i++) {
 		if (try_rung(python, &ladder, runtime_rungs[i], &first))
 			return NULL;

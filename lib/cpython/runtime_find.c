@@ -85,7 +85,7 @@ static bool by_structure(const struct runtime_ladder *ladder, struct module *mod
 			 struct runtime_place *ret)
 {
 	*ret = (struct runtime_place){ .how = "structure of _PyRuntime" };
-	return runtime_search(&ladder->target->image, module, &ret->at, &ret->version);
+	return runtime_search(ladder->target, module, &ret->at, &ret->version);
 }
 
 runtime_find_fn *const runtime_rungs[] = {

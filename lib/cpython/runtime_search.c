@@ -111,16 +111,18 @@ static bool search_module(const struct search *search, vaddr *runtime,
 	return false;
 }
 
-bool runtime_search(const struct image *image, const struct module *module, vaddr *runtime,
+bool runtime_search(const struct target *target, const struct module *module, vaddr *runtime,
 		    struct python_version *version)
 {
+	const struct image *image = &target->image;
+
 	_cleanup_free_ struct layout *layout = calloc(1, sizeof(*layout));
 	struct search search = { { image, layout }, module, { 0 } };
 
 	if (!version_find(image, module, 0, &search.text))
 		search.text.hex = 0;
 	for (size_t i = 0; layout && version_tables[i]; i++) {
-		version_layout(version_tables[i], layout);
+		version_layout(version_tables[i], target->process.machine, layout);
 		if (layout_has(layout, FIELD_RUNTIME_AUTO_THREAD) &&
 		    search_module(&search, runtime, version))
 			return true;

@@ -8,5 +8,5 @@
  * Searches the writable data of `module` for a _PyRuntime, by its structure in each version that
  * there is a table of. Believed is one whose main interpreter has a sys.hexversion of that version.
  */
-bool runtime_search(const struct image *image, const struct module *module, vaddr *runtime,
+bool runtime_search(const struct target *target, const struct module *module, vaddr *runtime,
 		    struct python_version *version);

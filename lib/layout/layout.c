@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ const struct field_name field_names[FIELD_COUNT] = {
 #define MODULE_SIZE_OF(name, module, structure) [SIZE_##name] = { module, structure, NULL },
 #include "fields.def"
 };
+
+#define MUTEX_GROWTH 8
 
 /* Without these there is nothing to be done. */
 static const enum field_id essential[] = {
@@ -35,13 +38,37 @@ const char *field_source_name(enum field_source source)
 	return names[source];
 }
 
+/*
+ * How many bytes further on than in the tables, which are of x86-64, a field lies on `machine`: a
+ * pthread_mutex_t has 40 bytes there, and 48 on aarch64 (glibc, bits/pthreadtypes-arch.h); the
+ * GIL has two, side by side but for a pthread_cond_t.
+ */
+static uint32_t shift(const uint64_t constants[CONSTANT_COUNT], uint16_t machine, enum field_id id,
+		      uint32_t offset)
+{
+	const char *structure = field_names[id].structure;
+	uint64_t mutex = CONSTANT_ABSENT;
+
+	if (machine != EM_AARCH64)
+		return 0;
+	if (!strcmp(structure, field_names[SIZE_RUNTIME].structure))
+		mutex = constants[CONSTANT_RUNTIME_GIL_MUTEX];
+	else if (!strcmp(structure, field_names[SIZE_INTERP].structure))
+		mutex = constants[CONSTANT_INTERP_GIL_MUTEX];
+	return mutex != CONSTANT_ABSENT && offset > mutex ? 2 * MUTEX_GROWTH : 0;
+}
+
 /* Whether the sizes that the target tells of itself are those of `table`. */
-static bool sizes_agree(const struct layout *own, const struct version_table *table)
+static bool sizes_agree(const struct layout *own, const struct version_table *table,
+			uint16_t machine)
 {
 	static const enum field_id sizes[] = { SIZE_RUNTIME, SIZE_INTERP, SIZE_THREAD };
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		if (own->fields[sizes[i]].offset != table->fields[sizes[i]].offset)
+		uint32_t size = table->fields[sizes[i]].offset;
+
+		if (own->fields[sizes[i]].offset !=
+		    size + shift(own->constants, machine, sizes[i], size))
 			return false;
 	}
 	return true;
@@ -65,7 +92,7 @@ static const struct version_table *choose_table(const struct layout_target *targ
 
 		if (!version_table_fits(table, target->version))
 			continue;
-		if (own && target->debug_offsets && sizes_agree(own, table))
+		if (own && target->debug_offsets && sizes_agree(own, table, target->machine))
 			return table;
 		if (!chosen || table->hexversion <= target->version)
 			chosen = table;
@@ -73,21 +100,24 @@ static const struct version_table *choose_table(const struct layout_target *targ
 	return chosen;
 }
 
-static void apply_table(struct layout *layout, const struct version_table *table)
+/* Once the layout has its constants. */
+static void apply_table(struct layout *layout, const struct version_table *table, uint16_t machine)
 {
 	layout->table = table->name;
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		layout->fields[i] = table->fields[i];
+		layout->fields[i].offset +=
+			shift(layout->constants, machine, i, table->fields[i].offset);
 		if (table->fields[i].offset || table->fields[i].size)
 			layout->fields[i].source = FROM_TABLE;
 	}
 }
 
-void version_layout(const struct version_table *table, struct layout *ret)
+void version_layout(const struct version_table *table, uint16_t machine, struct layout *ret)
 {
 	*ret = (struct layout){ .version = table->hexversion };
 	version_constants(ret->version, ret->constants);
-	apply_table(ret, table);
+	apply_table(ret, table, machine);
 }
 
 /* Reads what DWARF there is: the interpreter's, and that of the extension modules we read. */
@@ -187,7 +217,7 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 	version_static_types(layout);
 	if (source != MEMHEAP_LAYOUT_DWARF) {
 		if (table)
-			apply_table(layout, table);
+			apply_table(layout, table, target->machine);
 		if (target->debug_offsets)
 			contradicted = debug_offsets_apply(layout, target->image, target->runtime);
 	}

@@ -83,6 +83,7 @@ struct layout_target {
 	const struct module *interpreter;
 	vaddr runtime;      /* _PyRuntime */
 	uint32_t version;   /* PY_VERSION_HEX */
+	uint16_t machine;   /* EM_* */
 	bool debug_offsets; /* `runtime` begins with a _Py_DebugOffsets */
 };
 

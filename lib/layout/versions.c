@@ -20,7 +20,7 @@ const struct version_table *const version_tables[] = {
 #define MICRO(micro)    ((uint32_t)(micro) << 8)
 #define MINOR(version)  ((version)&0xFFFF0000U)
 
-#define RULES_MAX 4
+#define RULES_MAX 5
 
 /* The value of a constant in versions [since, before). */
 struct rule {

@@ -23,4 +23,4 @@ void version_static_types(struct layout *layout);
 void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT]);
 
 /* The layout that the table alone makes. */
-void version_layout(const struct version_table *table, struct layout *ret);
+void version_layout(const struct version_table *table, uint16_t machine, struct layout *ret);

@@ -51,13 +51,15 @@ static vaddr lowest_load(const struct elf_headers *headers)
 }
 
 /* Where the module lies, once its program headers are known. */
-static void set_range(struct module *module, vaddr base)
+static void set_range(struct module *module, const struct process *process, vaddr base)
 {
+	uint64_t page = MAX(process->page_bytes, (uint32_t)PAGE_BYTES);
+
 	module->bias = base - lowest_load(&module->headers);
 	for (size_t i = 0; i < module->headers.load_count; i++) {
 		vaddr end = module->bias + module->headers.loads[i].end;
 
-		module->end = MAX(module->end, round_up(end, PAGE_BYTES));
+		module->end = MAX(module->end, round_up(end, page));
 	}
 }
 
@@ -129,7 +131,7 @@ static bool add_module(struct modules *modules, const struct target *target, siz
 		module->end = mappings[i].end;
 	bytes = image_room(&target->image, mapping->start, &room);
 	if (bytes && elf_headers_parse(&module->headers, bytes, room)) {
-		set_range(module, mapping->start);
+		set_range(module, &target->process, mapping->start);
 		if (!is_loaded(module, &target->process)) {
 			modules->list.count--;
 			return true;
@@ -417,7 +419,7 @@ struct memheap_error *modules_load(struct modules *modules, struct target *targe
 		}
 		if (!module->headers.load_count) {
 			module->headers = module->file->headers;
-			set_range(module, module->start);
+			set_range(module, &target->process, module->start);
 		}
 		if (!refill(image, module))
 			return &error_no_memory;

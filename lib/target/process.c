@@ -38,6 +38,32 @@ static const struct registers machines[] = {
 	{ .machine = EM_AARCH64, .pc = 32, .sp = 31, .tls = NO_REGISTER, .count = 34 },
 };
 
+bool machine_is_known(uint16_t machine)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		if (machines[i].machine == machine)
+			return true;
+	}
+	return false;
+}
+
+const char *machine_name(uint16_t machine)
+{
+	switch (machine) {
+	case EM_X86_64:
+		return "x86-64";
+	case EM_AARCH64:
+		return "aarch64";
+	case EM_RISCV:
+		return "riscv64";
+	case EM_PPC64:
+		return "ppc64le";
+	case EM_LOONGARCH:
+		return "loongarch64";
+	}
+	return NULL;
+}
+
 static bool add_thread(struct process *process, const uint8_t *bytes, size_t size)
 {
 	struct process_thread *thread;
@@ -113,6 +139,11 @@ static void set_auxv(struct process *process, const uint8_t *bytes, size_t size)
 		case AT_ENTRY:
 			process->entry = value;
 			break;
+		case AT_PAGESZ:
+			/* 4, 16 or 64 KiB on aarch64 */
+			if (value >= 4096 && value <= 65536 && !(value & (value - 1)))
+				process->page_bytes = (uint32_t)value;
+			break;
 		case AT_PHDR:
 			process->headers = value;
 			break;
@@ -173,6 +204,10 @@ static bool add_mappings(struct process *process, const uint8_t *bytes, size_t s
 bool process_add_note(struct process *process, const char *owner, uint32_t type,
 		      const uint8_t *bytes, size_t size)
 {
+	/* Linux arch/arm64/kernel/ptrace.c: behind the NT_PRSTATUS of each thread */
+	if (!strcmp(owner, "LINUX") && type == NT_ARM_TLS && process->machine == EM_AARCH64 &&
+	    process->threads.count && size >= sizeof(uint64_t))
+		process->threads.items[process->threads.count - 1].tls = load_u64(bytes);
 	if (strcmp(owner, "CORE"))
 		return true;
 	switch (type) {

@@ -42,7 +42,8 @@ struct process_signal {
 #define AUXV_MAX 1024
 
 struct process {
-	uint16_t machine; /* EM_X86_64, … */
+	uint16_t machine;    /* EM_X86_64, … */
+	uint32_t page_bytes; /* AT_PAGESZ; 0: unknown */
 	uint32_t pid, parent_pid, uid;
 	const char *name;         /* comm, at most 15 bytes; NULL when unknown */
 	const char *command_line; /* all arguments, or as ps shows them; NULL when unknown */
@@ -62,5 +63,12 @@ struct process {
 /* Decodes one note. Notes that are unknown or too short are ignored; false: out of memory. */
 bool process_add_note(struct process *process, const char *owner, uint32_t type,
 		      const uint8_t *bytes, size_t size);
+
+/* Whether cores of that machine (EM_*) can be decoded: the registers that matter are known, and
+ * CPython's and glibc's structures are those of 64 bits, little-endian. */
+bool machine_is_known(uint16_t machine);
+
+/* What a machine is called; NULL when that is not known. */
+const char *machine_name(uint16_t machine);
 
 void process_deinit(struct process *process);

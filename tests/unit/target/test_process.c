@@ -26,6 +26,35 @@ static void decodes_a_thread(void **state)
 	process_deinit(&process);
 }
 
+/* struct user_pt_regs, and the thread pointer in a note of its own */
+static void decodes_a_thread_of_aarch64(void **state)
+{
+	struct process process = { .machine = EM_AARCH64 };
+	uint8_t status[112 + 34 * 8] = { 0 }, tls[8], auxv[32] = { 0 };
+
+	(void)state;
+	put_u64(tls, 0x3000);
+	assert_true(process_add_note(&process, "LINUX", NT_ARM_TLS, tls, sizeof(tls)));
+	put_u64(status + 112 + 31 * 8, 0x2000);
+	put_u64(status + 112 + 32 * 8, 0x1000);
+	assert_true(process_add_note(&process, "CORE", NT_PRSTATUS, status, sizeof(status)));
+	assert_true(process_add_note(&process, "LINUX", NT_ARM_TLS, tls, sizeof(tls) - 1));
+	assert_int_equal(process.threads.items[0].tls, 0);
+	assert_true(process_add_note(&process, "LINUX", NT_ARM_TLS, tls, sizeof(tls)));
+	assert_int_equal(process.threads.items[0].pc, 0x1000);
+	assert_int_equal(process.threads.items[0].sp, 0x2000);
+	assert_int_equal(process.threads.items[0].tls, 0x3000);
+
+	put_u64(auxv, AT_PAGESZ);
+	put_u64(auxv + 8, 5000); /* no power of two */
+	assert_true(process_add_note(&process, "CORE", NT_AUXV, auxv, sizeof(auxv)));
+	assert_int_equal(process.page_bytes, 0);
+	put_u64(auxv + 8, 65536);
+	assert_true(process_add_note(&process, "CORE", NT_AUXV, auxv, sizeof(auxv)));
+	assert_int_equal(process.page_bytes, 65536);
+	process_deinit(&process);
+}
+
 static void decodes_the_identity(void **state)
 {
 	struct process process = { 0 };
@@ -111,6 +140,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decodes_a_thread),
+		cmocka_unit_test(decodes_a_thread_of_aarch64),
 		cmocka_unit_test(decodes_the_identity),
 		cmocka_unit_test(believes_mappings_that_can_be),
 		cmocka_unit_test(finds_stacks),
