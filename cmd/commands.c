@@ -210,6 +210,35 @@ static const struct command watch = {
 	.run = command_watch,
 };
 
+static const struct command refs = {
+	.name = "refs",
+	.arguments = "CORE|PID ADDRESS",
+	.arguments_min = 2,
+	.arguments_max = 2,
+	.bit = COMMAND_REFS,
+	.summary = "what an object refers to, with names",
+	.description = "Lists the references of the object at an address (hexadecimal): what each "
+		       "is called, and the object that it leads to. Keys that are data, and no "
+		       "names of the program's own, are told by their type unless --values is "
+		       "given.",
+	.examples = "  memheap refs core.1234 0x7f2d3c0a1b40\n",
+	.run = command_report,
+};
+
+static const struct command referrers = {
+	.name = "referrers",
+	.arguments = "CORE|PID ADDRESS",
+	.arguments_min = 2,
+	.arguments_max = 2,
+	.bit = COMMAND_REFERRERS,
+	.summary = "what refers to an object, with names",
+	.description = "Lists the references to the object at an address (hexadecimal): which "
+		       "object each is in, and what it is called there.",
+	.examples = "  memheap referrers core.1234 0x7f2d3c0a1b40\n"
+		    "  memheap referrers core.1234 0x7f2d3c0a1b40 --sort type --limit 20\n",
+	.run = command_report,
+};
+
 static const struct command schema = {
 	.name = "schema",
 	.arguments = "[COMMAND]",
@@ -249,8 +278,8 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze, &info,     &types, &arenas, &regions,    &gc,   &objects,
-	&object,  &snapshot, &watch, &schema, &completion, &help, NULL,
+	&analyze, &info,      &types,    &arenas, &regions, &gc,         &objects, &object,
+	&refs,    &referrers, &snapshot, &watch,  &schema,  &completion, &help,    NULL,
 };
 
 const struct command *command_find(const char *name)

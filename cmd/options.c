@@ -35,7 +35,8 @@ const struct option_row option_rows[] = {
 	  "Only objects that occupy at least SIZE bytes (k, M, G: binary multiples)" },
 	{ OPTION_MAX_SIZE, "max-size", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_OBJECTS,
 	  "Only objects that occupy at most SIZE bytes" },
-	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS | COMMAND_OBJECT,
+	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL,
+	  COMMAND_OBJECTS | COMMAND_OBJECT | COMMAND_REFS | COMMAND_REFERRERS,
 	  "Show values: the characters of strings, numbers, raw bytes. They may be secret" },
 	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
 	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "

@@ -84,7 +84,8 @@ struct memheap_options {
 enum memheap_stage {
 	MEMHEAP_IMAGE,   /* what the core's notes say, and the interpreter if there is one */
 	MEMHEAP_RUNTIME, /* the interpreter; none is an error */
-	MEMHEAP_OBJECTS, /* blocks, objects, types: everything */
+	MEMHEAP_OBJECTS, /* blocks, objects, types */
+	MEMHEAP_GRAPH,   /* what refers to what: everything */
 };
 
 struct memheap_snapshot;
@@ -204,7 +205,7 @@ struct memheap_query {
 	uint64_t min_bytes; /* of occupied_bytes */
 	uint64_t max_bytes; /* 0: no limit */
 	const char *region; /* a shell pattern for region names; may be NULL */
-	uint64_t address;   /* for the report "object" */
+	uint64_t address;   /* for the reports about one object */
 	bool values;        /* show the values of strings */
 	bool references;    /* in the report "objects": what each of them refers to */
 	const char *sort;   /* a column of the main table; NULL: its own order */

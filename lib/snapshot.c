@@ -175,6 +175,7 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 		.library_path_count = options->library_path_count,
 		.force = options->force_modules,
 	};
+	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
 	struct memheap_error *error;
 
 	error = open_target(s, path, options);
@@ -194,6 +195,8 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	if (!error && last >= MEMHEAP_OBJECTS)
 		error = objects_build(&s->objects, &s->blocks, &s->python, &s->modules,
 				      &s->parallel);
+	if (!error && last >= MEMHEAP_GRAPH)
+		error = graph_build(&s->graph, &view, &s->parallel);
 	return error;
 }
 
@@ -238,6 +241,7 @@ void memheap_snapshot_destroy(struct memheap_snapshot *s)
 {
 	if (!s)
 		return;
+	graph_deinit(&s->graph);
 	objects_deinit(&s->objects);
 	blocks_deinit(&s->blocks);
 	python_unload(&s->python);

@@ -2,7 +2,7 @@
 /* A snapshot: the products of all stages, in the order in which they are made. */
 #pragma once
 
-#include "cpython/references.h"
+#include "graph/graph.h"
 
 struct memheap_snapshot {
 	enum memheap_stage stage; /* how far it was decoded */
@@ -14,6 +14,7 @@ struct memheap_snapshot {
 	struct python python;
 	struct block_map blocks;
 	struct objects objects;
+	struct graph graph;
 	struct gaps gaps; /* of all stages */
 	struct notices notices;
 };

@@ -5,12 +5,14 @@ import os
 
 import harness
 
-REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object']
+REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object', 'refs',
+           'referrers']
+WITH_ADDRESS = ['object', 'refs', 'referrers']
 FORMATS = ['table', 'json', 'jsonl', 'csv']
 SCHEMAS = os.path.join(os.path.dirname(harness.FIXTURES), 'formats', 'schemas')
 MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas': 'arenas',
                'regions': 'regions', 'gc': 'gc.generations', 'objects': 'objects',
-               'object': 'words'}
+               'object': 'words', 'refs': 'references', 'referrers': 'referrers'}
 
 
 def first_object(core, *filters):
@@ -21,9 +23,12 @@ def first_object(core, *filters):
 
 def arguments(core, command):
     """What a command needs beside the core."""
-    if command != 'object':
+    if command not in WITH_ADDRESS:
         return []
-    return [first_object(core, '--type', 'dict', '--region', 'pymalloc*')['address']]
+    if command == 'object':
+        return [first_object(core, '--type', 'dict', '--region', 'pymalloc*')['address']]
+    # a class: it refers to several objects, and several to it
+    return [first_object(core, '--type', 'abc.ABCMeta')['address']]
 
 
 def schema(command):

@@ -104,7 +104,7 @@ def test_unknown_format(command):
 
 @pytest.mark.parametrize('command', commands.REPORTS)
 def test_unknown_column(command):
-    extra = ['0x1000'] if command == 'object' else []
+    extra = ['0x1000'] if command in commands.WITH_ADDRESS else []
     message = refused(command, 'core', *extra, '--sort', 'colour')
     assert "by 'colour'" in message
     assert message.rstrip().endswith(', '.join(commands.columns(command)))
@@ -112,7 +112,7 @@ def test_unknown_column(command):
 
 @pytest.mark.parametrize('command', commands.REPORTS)
 def test_unknown_table(command):
-    extra = ['0x1000'] if command == 'object' else []
+    extra = ['0x1000'] if command in commands.WITH_ADDRESS else []
     message = refused(command, 'core', *extra, '--format', 'csv', '--table', 'furniture')
     assert "no table 'furniture'" in message
     assert commands.MAIN_TABLES[command] in message
@@ -157,7 +157,7 @@ def ends(code, *arguments):
 
 @pytest.mark.parametrize('command', commands.REPORTS)
 def test_what_cannot_be_read_ends_with_1(command, tmp_path):
-    extra = ['0x1000'] if command == 'object' else []
+    extra = ['0x1000'] if command in commands.WITH_ADDRESS else []
     (tmp_path / 'text').write_text('no core')
     (tmp_path / 'empty').write_text('')
     assert 'No such file' in ends(1, command, str(tmp_path / 'nothing'), *extra)
@@ -168,7 +168,7 @@ def test_what_cannot_be_read_ends_with_1(command, tmp_path):
 
 @pytest.mark.parametrize('command', [one for one in commands.REPORTS if one != 'info'])
 def test_no_python_ends_with_3(command, sleep_core):
-    message = ends(3, command, sleep_core, *(['0x1000'] if command == 'object' else []))
+    message = ends(3, command, sleep_core, *(['0x1000'] if command in commands.WITH_ADDRESS else []))
     assert 'not a core of a CPython' in message and 'memheap info' in message
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Values of the process are in no output unless --values is given."""
 import functools
+import json
 import random
 import struct
 
@@ -46,7 +47,7 @@ def every_output(core, *more):
     """(what was asked, output) of every command in every format."""
     for command in commands.REPORTS:
         for how in commands.FORMATS:
-            if command == 'object':
+            if command in commands.WITH_ADDRESS:
                 continue
             if more and command != 'objects':
                 continue
@@ -86,6 +87,20 @@ def test_object_shows_no_values(places_core):
     assert not [name for name in names if shown_by_object(places_core, name)]
 
 
+@pytest.mark.parametrize('command', ['refs', 'referrers'])
+def test_names_of_references_show_no_values(command, places_core):
+    """Keys that are data, which a name would show: all there are of dicts, and of what they hold."""
+    lines = places_core.memheap('objects', '--type', 'dict', '--format', 'jsonl', '--limit', '40')
+    places = [json.loads(line)['address'] for line in lines.stdout.splitlines()]
+    places += map(hex, places_core.places.values())
+    done = 0
+    for address in places:
+        result = places_core.memheap(command, address, '--format', 'json', check=False)
+        done += result.code == 0
+        assert not shown(places_core, result.stdout + result.stderr), address
+    assert done > 40
+
+
 def test_what_is_left_behind_is_not_shown(places_core):
     names = [name for name in places_core.places if name.startswith('freed')]
     assert len(names) >= 20
@@ -120,7 +135,8 @@ def damaged_core(places_core, tmp_path):
     return path
 
 
-@pytest.mark.parametrize('command', [one for one in commands.REPORTS if one != 'object'])
+@pytest.mark.parametrize('command', [one for one in commands.REPORTS
+                                     if one not in commands.WITH_ADDRESS])
 def test_gaps_and_diagnostics_show_no_values(command, places_core, damaged_core):
     """Nor does what is said of a damaged core, on either output."""
     for how in commands.FORMATS:

@@ -5,7 +5,7 @@ import re
 
 import source
 
-ORDER = ['base', 'target', 'modules', 'layout', 'malloc', 'cpython', 'analysis']
+ORDER = ['base', 'target', 'modules', 'layout', 'malloc', 'cpython', 'graph', 'analysis']
 PUBLIC = ['memheap.h']      # all that formats and cmd may see of lib
 # includes every stage, and belongs to whoever comes after them
 SNAPSHOT = 'lib/snapshot.h'
@@ -17,7 +17,7 @@ def rank(path):
     if path == 'lib/memheap.h':
         return -1
     if path == SNAPSHOT:
-        return ORDER.index('cpython') + 0.5
+        return ORDER.index('graph') + 0.5
     return ORDER.index(parts[1]) if len(parts) > 2 else len(ORDER)
 
 

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* What references are called. */
+#pragma once
+
+#include "../cpython/references.h"
+
+/*
+ * The reference as a person would write it behind its holder: ".name", "[3]", "[\"key\"]", "key",
+ * "local x". Keys that are no names of a program's own are told by their type, unless `values`
+ * are wanted. NULL when out of memory.
+ */
+const char *reference_name(const struct heap_view *view, const struct reference *reference,
+			   bool values, struct strings *strings);
