@@ -53,7 +53,8 @@ const struct option_row option_rows[] = {
 	  "Look for the target's libraries in DIR too; may be given more than once" },
 	{ OPTION_FORCE_MODULES, "force-modules", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
 	  "Use files on disk although their build id is not the core's" },
-	{ OPTION_DEBUGINFOD, "debuginfod", 0, ARGUMENT_WORD, "URLS", NULL, COMMANDS_REPORT,
+	{ OPTION_DEBUGINFOD, "debuginfod", 0, ARGUMENT_WORD, "URLS", NULL,
+	  COMMANDS_REPORT & ~COMMAND_INFO,
 	  "Ask these debuginfod servers (URLs parted by spaces; off: none) for files and debug "
 	  "symbols that are not here. Ctrl-C ends a download, not the analysis. Default: those in "
 	  "$DEBUGINFOD_URLS; without it nothing goes over the network" },

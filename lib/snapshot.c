@@ -168,7 +168,8 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	char process[32];
 	struct debuginfod debuginfod = { .progress = options->progress, .notices = &s->notices };
 	struct module_search search = {
-		.debuginfod = &debuginfod,
+		/* what the core itself tells comes at once */
+		.debuginfod = last == MEMHEAP_IMAGE ? NULL : &debuginfod,
 		.sysroot = options->sysroot,
 		.executable = options->executable,
 		.library_paths = options->library_paths,

@@ -285,6 +285,10 @@ def test_debuginfod(gone, tmp_path):
 def test_debuginfod_is_not_asked_unasked(gone, tmp_path):
     core, _, executable, debug = gone
     urls = serve(str(tmp_path / 'served'), executable, debug)
+    info = core.memheap('info', '--format', 'json',
+                        env=dict(os.environ, DEBUGINFOD_URLS=urls,
+                                 DEBUGINFOD_CACHE_PATH=str(tmp_path / 'cache')))
+    assert 'MH0110' in codes(harness.json.loads(info.stdout))       # info answers at once
     for environment, options in (('', []), (urls, ['--debuginfod', 'off'])):
         report = harness.json.loads(ask_server(core, tmp_path / 'cache', environment,
                                                *options).stdout)
