@@ -220,7 +220,7 @@ def gone(newest, tmp_path_factory):
     directory = str(tmp_path_factory.mktemp('debuginfod'))
     subject = Subject(newest, directory)
     subject.core.close()
-    original = harness.hide_debug_files('debuginfod', subject.file)
+    original = harness.hide_debug_files(subject.file)
     place = os.path.join(directory, 'target')
     os.makedirs(place)
     stripped = os.path.join(directory, 'stripped')
