@@ -373,6 +373,56 @@ def test_a_pause_that_is_too_long_is_given_up():
         process.communicate()
 
 
+def test_memheap_stopped_in_a_pause_is_ended(tmp_path):
+    """A watchdog sees to it: the process goes on, although memheap was stopped by SIGSTOP."""
+    process = subprocess.Popen(
+        ['/usr/bin/python3', '-c', 'x = bytearray(b"x" * (800 << 20)); print(flush=True); '
+         'import time; time.sleep(1000)'], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        for _ in range(20):
+            memheap = subprocess.Popen([harness.MEMHEAP, 'info', str(process.pid), '--mode', 'stop',
+                                        '--threads', '1'],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while tracer(process.pid) == '0' and memheap.poll() is None:
+                pass
+            memheap.send_signal(signal.SIGSTOP)
+            if memheap.poll() is None and tracer(process.pid) != '0':
+                break
+            memheap.kill()
+            memheap.wait()
+        else:
+            pytest.skip('no pause lasted long enough')
+        assert memheap.wait(20) == -signal.SIGKILL
+        assert state(process.pid) == 'S' and tracer(process.pid) == '0'
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_another_pid_namespace(newest):
+    """A child's number is another one inside: it is removed all the same."""
+    code = ('import os, time; print(open("/proc/self/status").read().split("NSpid:")[1]'
+            '.split()[-1], flush=True); time.sleep(1000)')
+    process = subprocess.Popen(['unshare', '--pid', '--fork', '--kill-child', *newest.command, '-c',
+                                code], stdout=subprocess.PIPE, text=True)
+    try:
+        if not process.stdout.readline().strip():
+            pytest.skip('no PID namespace can be made here')
+        with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as file:
+            inner = int(file.read())
+        for mode in MODES:
+            report = json.loads(harness.memheap('analyze', str(inner), '--mode', mode, '--format',
+                                                'json').stdout)
+            assert report['snapshot']['mode'] == mode and report['target']['pid'] == inner
+            assert not report['snapshot']['left_zombie']
+            with open('/proc/%d/task/%d/children' % (inner, inner)) as file:
+                assert file.read() == ''
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_threads_come_and_go(newest):
     """Each snapshot has all threads of one moment, however many are made and end."""
     code = ('import threading, time\n'

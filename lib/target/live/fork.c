@@ -183,16 +183,19 @@ void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets
 
 /* What the process keeps from its children (MADV_DONTFORK) can't be read there. */
 static struct memheap_error *check_mappings(const struct capture *capture,
-					    const struct mappings *frozen)
+					    const struct live_child *child)
 {
+	_cleanup_(mappings_deinit) struct mappings frozen = { 0 };
 	size_t next = 0;
 
+	if (!mappings_read(&frozen, child->pid))
+		return error_create_errno("cannot read the child");
 	for (size_t i = 0; i < capture->mappings.list.count; i++) {
 		const struct mapping *mapping = &capture->mappings.list.items[i];
 
-		while (next < frozen->list.count && frozen->list.items[next].end <= mapping->start)
+		while (next < frozen.list.count && frozen.list.items[next].end <= mapping->start)
 			next++;
-		if (next < frozen->list.count && frozen->list.items[next].start <= mapping->start)
+		if (next < frozen.list.count && frozen.list.items[next].start <= mapping->start)
 			continue;
 		if (mapping->permissions & PF_R && !mapping->path)
 			return error_create(MEMHEAP_FAILED,
@@ -208,7 +211,6 @@ static struct memheap_error *make_child(struct live_attempt *attempt, struct inj
 					struct live_child *child)
 {
 	struct capture *capture = attempt->capture;
-	struct mappings frozen = { 0 };
 	struct memheap_error *error = NULL;
 
 	if (!mappings_read(&capture->mappings, capture->pid) || !threads_read(&capture->threads))
@@ -220,21 +222,16 @@ static struct memheap_error *make_child(struct live_attempt *attempt, struct inj
 		error = error_create_errno("it cannot make a child");
 	if (!inject_end(injection) && !error)
 		error = error_create(MEMHEAP_FAILED, "the thread that made the child is gone");
-	if (!error && !mappings_read(&frozen, child->pid))
-		error = error_create_errno("cannot read the child");
-	if (!error)
-		error = check_mappings(capture, &frozen);
-	mappings_deinit(&frozen);
 	return error;
 }
 
 /* Reads the frozen child while the process runs. */
 static struct memheap_error *read_child(struct capture *capture, const struct live_child *child)
 {
-	struct memheap_error *error = NULL;
+	struct memheap_error *error = check_mappings(capture, child);
 
 	capture->source = child->pid;
-	if (!pages_scan(&capture->pages, child->pid, capture->pid, &capture->mappings))
+	if (!error && !pages_scan(&capture->pages, child->pid, capture->pid, &capture->mappings))
 		error = error_create_errno("cannot read the pages of the child");
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");

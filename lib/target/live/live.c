@@ -12,6 +12,7 @@
 #include "../../base/bisect.h"
 #include "../arguments.h"
 #include "refuse.h"
+#include "watchdog.h"
 
 #define PAUSE_DEFAULT_MS 1000
 #define PRECOPY_BYTES    (256UL << 20) /* below, a fork takes no longer */
@@ -44,6 +45,11 @@ bool live_is_pid(const char *path)
 	return *path && strlen(path) < 10 && strspn(path, "0123456789") == strlen(path);
 }
 
+static uint64_t max_pause_ns(const struct live_options *options)
+{
+	return (options->max_pause_ms ? options->max_pause_ms : PAUSE_DEFAULT_MS) * 1000000ULL;
+}
+
 /* Tries one mode; leaves nothing behind when it fails. */
 static struct memheap_error *try_mode(struct live *live, const struct mode *mode,
 				      const struct live_options *options,
@@ -53,8 +59,7 @@ static struct memheap_error *try_mode(struct live *live, const struct mode *mode
 		.capture = &live->capture,
 		.live = live,
 		.automatic = options->mode == MEMHEAP_MODE_AUTO,
-		.max_pause_ns = (options->max_pause_ms ? options->max_pause_ms : PAUSE_DEFAULT_MS) *
-				1000000ULL,
+		.max_pause_ns = max_pause_ns(options),
 	};
 	struct memheap_error *error;
 
@@ -102,6 +107,8 @@ static void *run(void *closure)
 	struct work *work = closure;
 	bool automatic = work->options->mode == MEMHEAP_MODE_AUTO;
 
+	if (work->options->mode != MEMHEAP_MODE_NOSTOP)
+		watchdog_start(max_pause_ns(work->options));
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		if (automatic ? !suits(work->live, modes[i].mode)
 			      : modes[i].mode != work->options->mode)
@@ -112,6 +119,7 @@ static void *run(void *closure)
 			break;
 		pass_over(work->live, &modes[i], work->error);
 	}
+	watchdog_stop();
 	return NULL;
 }
 

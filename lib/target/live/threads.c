@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "proc.h"
+#include "watchdog.h"
 
 #define EXTENDED_MAX (64UL << 10)
 #define WAIT_STEP_NS 20000
@@ -68,8 +69,10 @@ static struct memheap_error *seize(struct live_threads *threads, pid_t tid)
 	if (!thread)
 		return &error_no_memory;
 	*thread = (struct live_thread){ .tid = tid };
-	if (!threads->began_ns)
+	if (!threads->began_ns) {
+		watchdog_begin();
 		threads->began_ns = live_now_ns();
+	}
 	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	return NULL;
 }
@@ -225,8 +228,10 @@ void threads_resume(struct live_threads *threads)
 			ptrace(PTRACE_DETACH, thread->tid, NULL, NULL);
 		thread->stopped = false;
 	}
-	if (threads->began_ns)
+	if (threads->began_ns) {
 		threads->pause_ns = live_now_ns() - threads->began_ns;
+		watchdog_end();
+	}
 	hurry(false);
 }
 
