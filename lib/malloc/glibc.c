@@ -208,7 +208,10 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 	if (!segment || end < top || end > segment->end)
 		return true;
 	start = round_up(end - system, CHUNK_ALIGNMENT);
-	if (system > end || start < segment->start || !starts_well(image, start, end, top))
+	/* what a child of fork() adds to its heap is a mapping of its own behind the inherited one
+	 */
+	if (system > end || !image_at(image, start, end - start) ||
+	    !starts_well(image, start, end, top))
 		start = segment->start;
 	glibc_find_mmap_counters(map, image, modules, end - system);
 	if (is_taken(map, taken, start, end)) {
