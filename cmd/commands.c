@@ -66,7 +66,8 @@ static const struct command analyze = {
 	.examples = "  memheap analyze core.1234\n"
 		    "  memheap analyze core.1234 --format json | jq '.types[:10]'\n"
 		    "  memheap analyze core.1234 --format csv --table memory\n"
-		    "  memheap analyze 1234 --max-pause 50\n",
+		    "  memheap analyze 1234 --max-pause 50\n"
+		    "  memheap analyze --tree 1234\n",
 	.run = command_report,
 };
 

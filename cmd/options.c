@@ -80,6 +80,9 @@ const struct option_row option_rows[] = {
 	  COMMANDS_LIVE | COMMAND_WATCH,
 	  "Milliseconds that a live process may stand still: past them it goes on, and another way "
 	  "is tried. Default: 1000" },
+	{ OPTION_TREE, "tree", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_ANALYZE,
+	  "Of a live process and all its descendants: each process, their types added up, and how "
+	  "much memory they have when what they share is counted once" },
 	{ OPTION_COMPRESS, "compress", 0, ARGUMENT_NONE, NULL, NULL,
 	  COMMAND_SNAPSHOT | COMMAND_WATCH,
 	  "Compress the core with zstd: memheap reads it as it is, gdb after zstd -d" },
@@ -295,6 +298,9 @@ static bool set_live(struct settings *settings, const struct option_row *row, co
 		return true;
 	case OPTION_MAX_PAUSE:
 		return set_max_pause(settings, row, value);
+	case OPTION_TREE:
+		settings->tree = true;
+		return true;
 	case OPTION_INTERVAL:
 		return set_interval(settings, row, value);
 	case OPTION_COUNT:

@@ -128,10 +128,11 @@ static bool check_process(const struct settings *settings)
 {
 	const struct memheap_options *options = &settings->options;
 
-	if ((!options->mode && !options->max_pause_ms) ||
+	if ((!options->mode && !options->max_pause_ms && !settings->tree) ||
 	    memheap_path_is_process(settings->arguments[0]))
 		return true;
-	fprintf(stderr, "memheap: --mode and --max-pause go with a process, and '%s' is a file\n",
+	fprintf(stderr,
+		"memheap: --mode, --max-pause and --tree go with a process, and '%s' is a file\n",
 		settings->arguments[0]);
 	return false;
 }
@@ -149,7 +150,7 @@ static void set_servers(const struct settings *settings)
 
 int command_report(const struct command *command, const struct settings *given)
 {
-	const struct memheap_report_shape *shape = find_shape(command->name);
+	const struct memheap_report_shape *shape = find_shape(given->tree ? "tree" : command->name);
 	struct memheap_snapshot *snapshot = NULL;
 	struct memheap_report *report = NULL;
 	struct settings settings = *given;
@@ -164,12 +165,15 @@ int command_report(const struct command *command, const struct settings *given)
 	     !parse_address(settings.arguments[1], &settings.query.address)))
 		return MEMHEAP_USAGE;
 	if (!settings.limit_given && settings.format == format_find("table") &&
-	    command->bit & (COMMAND_TYPES | COMMAND_OBJECTS))
+	    (settings.tree || command->bit & (COMMAND_TYPES | COMMAND_OBJECTS)))
 		settings.query.limit = DEFAULT_ROWS;
 	set_servers(&settings);
 	settings.options.progress = progress_start(settings.quiet);
-	error = memheap_snapshot_create(settings.arguments[0], &settings.options, shape->needs,
-					&snapshot);
+	if (settings.tree)
+		error = memheap_tree_create(settings.arguments[0], &settings.options, &snapshot);
+	else
+		error = memheap_snapshot_create(settings.arguments[0], &settings.options,
+						shape->needs, &snapshot);
 	if (!error)
 		error = memheap_report_create(snapshot, shape->name, &settings.query, &report);
 	progress_end();

@@ -82,6 +82,7 @@ struct memheap_options {
 
 /* How far to decode; nothing past it is computed. */
 enum memheap_stage {
+	MEMHEAP_TREE,    /* of several processes: memheap_tree_create() */
 	MEMHEAP_IMAGE,   /* what the core's notes say, and the interpreter if there is one */
 	MEMHEAP_RUNTIME, /* the interpreter; none is an error */
 	MEMHEAP_OBJECTS, /* blocks, objects, types */
@@ -99,6 +100,10 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 					      const struct memheap_options *options,
 					      enum memheap_stage last,
 					      struct memheap_snapshot **ret);
+
+/* Decodes a live process and all its descendants, for the report "tree". */
+struct memheap_error *memheap_tree_create(const char *path, const struct memheap_options *options,
+					  struct memheap_snapshot **ret);
 
 /* Whether `path` is taken for a process, not a file: digits only. */
 bool memheap_path_is_process(const char *path);

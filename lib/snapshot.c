@@ -249,6 +249,7 @@ void memheap_snapshot_destroy(struct memheap_snapshot *s)
 	stacks_deinit(&s->stacks);
 	modules_deinit(&s->modules);
 	target_close(&s->target, &s->parallel);
+	tree_deinit(&s->tree);
 	notices_deinit(&s->notices);
 	free(s);
 }

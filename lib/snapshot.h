@@ -3,6 +3,29 @@
 #pragma once
 
 #include "graph/graph.h"
+#include "target/live/family.h"
+
+/* What came of one of several processes. */
+struct tree_process {
+	const char *mode; /* NULL: it was not taken */
+	uint64_t pause_ns;
+	uint64_t objects, occupied_bytes;
+	const char *problem; /* why it was not decoded; NULL: it was */
+};
+
+struct tree_type {
+	const char *name;
+	uint64_t processes; /* that have some */
+	uint64_t objects, occupied_bytes;
+};
+
+/* A process and its descendants, each decoded, their types added up. */
+struct tree {
+	struct family family;
+	VECTOR(struct tree_process) list; /* as in family */
+	VECTOR(struct tree_type) types;   /* by name, later by size */
+	struct strings strings;
+};
 
 struct memheap_snapshot {
 	enum memheap_stage stage; /* how far it was decoded */
@@ -17,4 +40,7 @@ struct memheap_snapshot {
 	struct graph graph;
 	struct gaps gaps; /* of all stages */
 	struct notices notices;
+	struct tree tree; /* only of memheap_tree_create() */
 };
+
+void tree_deinit(struct tree *tree);

@@ -254,7 +254,7 @@ def test_digits_are_a_process_and_a_path_is_a_file(tmp_path):
 
 
 def test_options_of_processes_are_refused_for_files(newest_core):
-    for option in (['--mode', 'stop'], ['--max-pause', '5']):
+    for option in (['--mode', 'stop'], ['--max-pause', '5'], ['--tree']):
         assert 'go with a process' in refused(2, 'analyze', newest_core.path, *option)
     assert 'milliseconds' in refused(2, 'analyze', '1', '--max-pause', '0')
 
@@ -420,6 +420,60 @@ def test_another_pid_namespace(newest):
                 assert file.read() == ''
     finally:
         process.kill()
+        process.communicate()
+
+
+FAMILY = '''
+import os, sys, time
+class Shared: pass
+class Own: pass
+shared = [Shared() for _ in range(20000)] + [bytearray(1000) for _ in range(50000)]
+for number in range(3):
+    if not os.fork():
+        own = [Own() for _ in range(1000 * (number + 1))] + [bytearray(1000) for _ in range(20000)]
+        print('ready', flush=True)
+        time.sleep(1000)
+os.execvp('sleep', ['sleep', '1000']) if sys.argv[1] == 'exec' else time.sleep(1000)
+'''
+
+
+@pytest.mark.parametrize('how', ['fork', 'exec'])
+def test_tree(how, newest):
+    """Shared memory is counted once; a process that is no Python is told as such."""
+    process = newest.run('-c', FAMILY, how, stdout=subprocess.PIPE, text=True,
+                         start_new_session=True)
+    try:
+        for _ in range(3):
+            process.stdout.readline()
+        time.sleep(0.3)
+        text = harness.memheap('analyze', '--tree', str(process.pid), '--format', 'json').stdout
+        report = json.loads(text)
+        jsonschema.Draft202012Validator(
+            json.loads(harness.memheap('schema', 'tree').stdout)).validate(report)
+        rows = {row['pid']: row for row in report['processes']}
+        root = rows.pop(process.pid)
+        assert len(rows) == 3 and {row['parent_pid'] for row in rows.values()} == {process.pid}
+        assert report['tree']['processes'] == 4
+        assert (root['problem'] is None) == (how == 'fork')
+        assert report['tree']['decoded_processes'] == (4 if how == 'fork' else 3)
+        types = {row['type']: row for row in report['types']}
+        assert types['__main__.Shared']['objects'] == 20000 * (4 if how == 'fork' else 3)
+        assert types['__main__.Own']['objects'] == 1000 + 2000 + 3000
+        assert types['__main__.Own']['processes'] == 3
+        # 50 MB that all have, and 20 MB that each child has for itself
+        for row in rows.values():
+            assert row['occupied_bytes'] > 70 * 1000 * 1000
+            assert 20 * 1000 * 1000 < row['pss_bytes'] < row['rss_bytes']
+        tree = report['tree']
+        assert tree['rss_bytes'] == sum(row['rss_bytes'] for row in report['processes'])
+        if tree['counted_by'] == 'page frames':
+            assert tree['once_bytes'] < tree['rss_bytes'] - (3 if how == 'fork' else 2) * 50000000
+            assert tree['once_bytes'] > 50000000 + 3 * 20000000
+            assert all(20000000 < row['own_bytes'] < 40000000 for row in rows.values())
+        else:
+            assert tree['once_bytes'] == sum(row['pss_bytes'] for row in report['processes'])
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
