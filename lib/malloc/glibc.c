@@ -199,9 +199,9 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 	const struct segment *segment;
 	vaddr end, start;
 
-	if (!image_u64(image, map->main_arena + ARENA_TOP, &top) ||
+	if (!image_u64(image, map->main_arena + map->shape->top, &top) ||
 	    !image_u64(image, top + 8, &size) ||
-	    !image_u64(image, map->main_arena + ARENA_SYSTEM_BYTES, &system))
+	    !image_u64(image, map->main_arena + map->shape->system_bytes, &system))
 		return true;
 	end = top + (size & ~(uint64_t)SIZE_FLAGS);
 	segment = image_segment(image, top);
@@ -225,10 +225,11 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 }
 
 /* Where the chunks of a heap begin, behind its heap_info and, in the first one, the arena. */
-static vaddr first_chunk(const struct image *image, vaddr heap, vaddr arena, vaddr end, vaddr top)
+static vaddr first_chunk(const struct malloc_map *map, const struct image *image, vaddr heap,
+			 vaddr arena, vaddr end, vaddr top)
 {
 	if (round_down(arena, HEAP_BYTES) == heap)
-		return round_up(arena + ARENA_SIZE, CHUNK_ALIGNMENT);
+		return round_up(arena + map->shape->size, CHUNK_ALIGNMENT);
 	for (uint64_t i = 2; i < 2 + HEAP_INFO_SIZES; i++) {
 		vaddr first = heap + i * CHUNK_ALIGNMENT;
 
@@ -245,7 +246,7 @@ static bool add_thread_heaps(struct malloc_map *map, const struct image *image, 
 	vaddr arena = map->arenas.items[index].at, heap, first;
 	uint64_t top, owner, size, previous;
 
-	if (!image_u64(image, arena + ARENA_TOP, &top))
+	if (!image_u64(image, arena + map->shape->top, &top))
 		return true;
 	heap = round_down(top, HEAP_BYTES);
 	while (heap) {
@@ -253,7 +254,7 @@ static bool add_thread_heaps(struct malloc_map *map, const struct image *image, 
 		    !image_u64(image, heap + HEAP_INFO_SIZE, &size) || size > HEAP_BYTES ||
 		    !image_u64(image, heap + HEAP_INFO_PREVIOUS, &previous) ||
 		    is_taken(map, taken, heap, heap + size) ||
-		    !(first = first_chunk(image, heap, arena, heap + size, top))) {
+		    !(first = first_chunk(map, image, heap, arena, heap + size, top))) {
 			gap_add(gaps, GAP_HEAP_DAMAGED, heap, 0);
 			return true;
 		}
@@ -276,8 +277,8 @@ static bool find_arenas(struct malloc_map *map, const struct image *image, struc
 		struct malloc_arena *arena;
 		uint64_t next, bytes;
 
-		if (!id_map_meet(&met, at) || !image_u64(image, at + ARENA_NEXT, &next) ||
-		    !image_u64(image, at + ARENA_SYSTEM_BYTES, &bytes)) {
+		if (!id_map_meet(&met, at) || !image_u64(image, at + map->shape->next, &next) ||
+		    !image_u64(image, at + map->shape->system_bytes, &bytes)) {
 			gap_add(gaps, GAP_HEAP_LIST_DAMAGED, at, 0);
 			return true;
 		}

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* glibc's malloc structures, malloc/malloc.c and malloc/arena.c, the same from 2.31 to 2.41. */
+/* glibc's malloc structures, malloc/malloc.c and malloc/arena.c, from 2.31 to 2.43. */
 #pragma once
 
 #include "malloc.h"
 
-/* struct malloc_state */
-#define ARENA_FASTBINS     16
-#define ARENA_TOP          96
-#define ARENA_BINS         112
-#define ARENA_NEXT         2160
-#define ARENA_SYSTEM_BYTES 2184
-#define ARENA_SIZE         2200
-#define FASTBIN_COUNT      10
-#define BIN_COUNT          127
+/* Offsets in struct malloc_state, which lost its fastbins in 2.43. */
+struct glibc_shape {
+	uint16_t fastbins; /* 0: none */
+	uint16_t top, bins, next, system_bytes;
+	uint16_t size;
+};
+
+#define GLIBC_SHAPES  2
+#define FASTBIN_COUNT 10
+#define BIN_COUNT     127
+
+extern const struct glibc_shape glibc_shapes[GLIBC_SHAPES];
 
 /* struct malloc_chunk: previous size, size with flags, then the user's memory */
 #define CHUNK_HEADER    16
@@ -29,15 +32,10 @@
 #define HEAP_INFO_PREVIOUS 8
 #define HEAP_INFO_SIZE     16
 
-/* struct tcache_perthread_struct: 64 counts of 16 bits, 64 pointers */
-#define TCACHE_BINS      64
-#define TCACHE_ENTRIES   (TCACHE_BINS * 2)
-#define TCACHE_CHUNK     0x290
-#define TCACHE_COUNT_MAX 4096
-
 #define PAGE_BYTES 4096
 
-/* Finds the main arena: by symbol, or by its self-referential empty bins. Sets map->found. */
+/* Finds the main arena and its shape: by symbol, or by its self-referential empty bins. Sets
+ * map->found. */
 bool glibc_find_main_arena(struct malloc_map *map, const struct image *image,
 			   const struct modules *modules);
 

@@ -19,73 +19,117 @@ static bool is_libc(const struct module *module)
 	return !strncmp(name, "libc.so", 7) || !strncmp(name, "libc-2.", 7);
 }
 
-/* The address that bin `index` (from 1) takes for a chunk whose links are its list head. */
-static vaddr bin_at(vaddr arena, unsigned index)
-{
-	return arena + ARENA_BINS + (index - 1) * 16ULL - CHUNK_HEADER;
-}
+const struct glibc_shape glibc_shapes[GLIBC_SHAPES] = {
+	{
+		.fastbins = 16,
+		.top = 96,
+		.bins = 112,
+		.next = 2160,
+		.system_bytes = 2184,
+		.size = 2200,
+	},
+	/* 2.43 and later */
+	{ .top = 8, .bins = 24, .next = 2072, .system_bytes = 2096, .size = 2112 },
+};
 
-/* Whether bin `index` of an arena at `at` is a ring: empty, or its first chunk points back. */
-static bool is_ring(const struct image *image, vaddr at, unsigned index)
+/* A place where an arena may be, and its shape. */
+struct site {
+	const struct image *image;
+	const struct glibc_shape *shape;
+	vaddr at;
+};
+
+/* Whether bin `index` (from 1) is a ring: empty, or its first chunk points back. */
+static bool is_ring(const struct site *site, unsigned index)
 {
-	vaddr bin = bin_at(at, index);
+	/* the address that a bin takes for a chunk whose links are its list head */
+	vaddr bin = site->at + site->shape->bins + (index - 1) * 16ULL - CHUNK_HEADER;
 	uint64_t forward, back;
 
-	return image_u64(image, bin + CHUNK_HEADER, &forward) &&
-	       image_u64(image, forward + CHUNK_HEADER + 8, &back) && back == bin;
+	return image_u64(site->image, bin + CHUNK_HEADER, &forward) &&
+	       image_u64(site->image, forward + CHUNK_HEADER + 8, &back) && back == bin;
 }
 
-/* Whether a malloc_state lies at `at`: nearly all bins are rings, and the top chunk has a size. */
-static bool is_main_arena(const struct image *image, vaddr at)
+/* Whether nearly all bins are rings. */
+static bool has_bins(const struct site *site)
 {
 	unsigned rings = 0;
-	uint64_t top, next, size;
 
 	/* the second bin tells most candidates */
-	if (!image_at(image, at, ARENA_SIZE) || !is_ring(image, at, 2))
+	if (!image_at(site->image, site->at, site->shape->size) || !is_ring(site, 2))
 		return false;
 	for (unsigned i = 1; i <= BIN_COUNT; i++)
-		rings += is_ring(image, at, i);
-	return rings >= RINGS_MIN && image_u64(image, at + ARENA_NEXT, &next) && next &&
-	       image_u64(image, at + ARENA_TOP, &top) && image_u64(image, top + 8, &size) &&
-	       size & PREVIOUS_IN_USE;
+		rings += is_ring(site, i);
+	return rings >= RINGS_MIN;
+}
+
+/* Whether a malloc_state lies here. One of another shape looks the same from bins on; only the
+ * ring of arenas tells them apart, because its links lead to their beginnings. `sure`: they do. */
+static bool is_main_arena(const struct site *site, bool sure)
+{
+	uint64_t top, next, size;
+	struct site other = *site;
+
+	if (!has_bins(site) || !image_u64(site->image, site->at + site->shape->next, &next) ||
+	    !next || !image_u64(site->image, site->at + site->shape->top, &top) ||
+	    !image_u64(site->image, top + 8, &size) || !(size & PREVIOUS_IN_USE))
+		return false;
+	other.at = next;
+	return !sure || next == site->at || has_bins(&other);
 }
 
 /* Searches the writable data of `module`. */
-static bool search_module(const struct image *image, const struct module *module, vaddr *ret)
+static bool search_module(struct malloc_map *map, const struct image *image,
+			  const struct module *module, bool sure)
 {
+	struct site site = { image, map->shape, 0 };
+
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
 		uint64_t size = module_writable_size(module, segment);
 
-		for (uint64_t at = 0; at + ARENA_SIZE <= size; at += 8) {
-			if (is_main_arena(image, segment->start + at)) {
-				*ret = segment->start + at;
-				return true;
-			}
+		for (uint64_t at = 0; at + site.shape->size <= size; at += 8) {
+			site.at = segment->start + at;
+			if (!is_main_arena(&site, sure))
+				continue;
+			map->main_arena = site.at;
+			map->found = "search by structure";
+			return true;
 		}
 	}
 	return false;
 }
 
-bool glibc_find_main_arena(struct malloc_map *map, const struct image *image,
-			   const struct modules *modules)
+/* Looks in `module` for an arena of the shape map->shape. */
+static bool find_in_module(struct malloc_map *map, const struct image *image,
+			   const struct module *module, bool sure)
 {
-	for (size_t i = 0; i < modules->list.count; i++) {
-		const struct module *module = &modules->list.items[i];
-		struct elf_symbol symbol;
+	struct site site = { image, map->shape, 0 };
+	struct elf_symbol symbol;
 
-		if (!is_libc(module) && module != modules->executable)
-			continue;
-		if (module_symbol(module, "main_arena", &symbol) &&
-		    is_main_arena(image, symbol.address)) {
+	if (module_symbol(module, "main_arena", &symbol)) {
+		site.at = symbol.address;
+		if (is_main_arena(&site, sure)) {
 			map->main_arena = symbol.address;
 			map->found = "symbol main_arena";
 			return true;
 		}
-		if (search_module(image, module, &map->main_arena)) {
-			map->found = "search by structure";
-			return true;
+	}
+	return search_module(map, image, module, sure);
+}
+
+bool glibc_find_main_arena(struct malloc_map *map, const struct image *image,
+			   const struct modules *modules)
+{
+	/* at first with the ring of arenas as a witness; it may be damaged */
+	for (unsigned i = 0; i < 2 * GLIBC_SHAPES; i++) {
+		map->shape = &glibc_shapes[i % GLIBC_SHAPES];
+		for (size_t j = 0; j < modules->list.count; j++) {
+			const struct module *module = &modules->list.items[j];
+
+			if ((is_libc(module) || module == modules->executable) &&
+			    find_in_module(map, image, module, i < GLIBC_SHAPES))
+				return true;
 		}
 	}
 	return false;

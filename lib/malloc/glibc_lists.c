@@ -6,6 +6,25 @@
  */
 #include "glibc.h"
 
+#define LENGTH_MAX       4096
+#define SMALL_BINS       64   /* the sizes of chunks from CHUNK_MIN on, in steps of 16 */
+#define SMALL_CHUNK_MAX  1040 /* the size of chunks in the last of them */
+#define LARGE_FIRST_BITS 11   /* the first large bin has chunks of less than 1 << 11 */
+
+/* struct tcache_perthread_struct: 16 bits for each bin, then as many pointers. */
+struct tcache_shape {
+	uint64_t chunk; /* its size */
+	unsigned bins;
+	bool slots; /* the 16 bits say how many more chunks there is room for, not how many are
+		       there */
+};
+
+/* 2.42 has bins for large chunks too, one for each power of two. */
+static const struct tcache_shape tcache_shapes[] = {
+	{ 0x290, SMALL_BINS, false },
+	{ 0x300, SMALL_BINS + 12, true },
+};
+
 struct lists {
 	struct malloc_map *map;
 	const struct image *image;
@@ -27,67 +46,90 @@ static vaddr unmangle(bool mangled, vaddr position, vaddr link)
 	return mangled ? position >> 12 ^ link : link;
 }
 
-/* Whether `count` chunks of `size` bytes hang together from user address `at`; they get `state`
- * when `mark` is set. */
-static bool walk_list(const struct lists *lists, vaddr at, uint64_t count, uint64_t size,
-		      bool mangled, enum chunk_state state, bool mark)
+/* Whether chunks of this size belong into bin `bin` of a thread's cache. */
+static bool fits_bin(unsigned bin, uint64_t size)
 {
-	for (uint64_t i = 0; i < count; i++) {
+	if (bin < SMALL_BINS)
+		return size == CHUNK_MIN + bin * 16ULL;
+	return size > SMALL_CHUNK_MAX && size >> (LARGE_FIRST_BITS - 1 + bin - SMALL_BINS) == 1;
+}
+
+/* The caches of one thread, at work. */
+struct tcache {
+	const struct lists *lists;
+	const struct tcache_shape *shape;
+	const uint8_t *bytes;
+	bool mangled;
+};
+
+/* Follows the list of a bin and sets `*length`; false when it breaks. Its chunks get CHUNK_TCACHE
+ * when `mark` is set. */
+static bool walk_bin(const struct tcache *tcache, unsigned bin, bool mark, uint64_t *length)
+{
+	const struct lists *lists = tcache->lists;
+	uint64_t entries = round_up(tcache->shape->bins * 2ULL, sizeof(vaddr));
+	vaddr at = load_u64(tcache->bytes + entries + bin * 8ULL);
+
+	for (*length = 0; at; ++*length) {
 		struct chunk *chunk = find_chunk(lists->map, at);
 		uint64_t link;
 
-		if (!chunk || chunk->size + 8 != size || !image_u64(lists->image, at, &link))
+		if (!chunk || !fits_bin(bin, chunk->size + 8) || *length >= LENGTH_MAX ||
+		    !image_u64(lists->image, at, &link))
 			return false;
 		if (mark)
-			chunk->state = state;
-		at = unmangle(mangled, at, link);
-	}
-	return !at;
-}
-
-/* Whether the chunk at `at` is a thread's cache: all its lists are as long as its counts say. */
-static bool is_tcache(const struct lists *lists, const uint8_t *bytes, bool mangled,
-		      uint64_t *entries)
-{
-	*entries = 0;
-	for (unsigned i = 0; i < TCACHE_BINS; i++) {
-		uint64_t count = load_u16(bytes + i * 2ULL);
-		vaddr first = load_u64(bytes + TCACHE_ENTRIES + i * 8ULL);
-
-		if (count > TCACHE_COUNT_MAX || !count != !first)
-			return false;
-		if (count && !walk_list(lists, first, count, CHUNK_MIN + i * 16ULL, mangled,
-					CHUNK_TCACHE, false))
-			return false;
-		*entries += count;
+			chunk->state = CHUNK_TCACHE;
+		at = unmangle(tcache->mangled, at, link);
 	}
 	return true;
 }
 
-static void mark_tcache(const struct lists *lists, const uint8_t *bytes, bool mangled)
+/* Whether this is a thread's cache: all its lists are as long as its counts say, and some chunk is
+ * there. Where it counts free slots, there are as many slots in each bin. */
+static bool is_tcache(const struct tcache *tcache)
 {
-	for (unsigned i = 0; i < TCACHE_BINS; i++)
-		walk_list(lists, load_u64(bytes + TCACHE_ENTRIES + i * 8ULL),
-			  load_u16(bytes + i * 2ULL), CHUNK_MIN + i * 16ULL, mangled, CHUNK_TCACHE,
-			  true);
+	uint64_t chunks = 0, length, slots = 0;
+
+	for (unsigned i = 0; i < tcache->shape->bins; i++) {
+		uint64_t count = load_u16(tcache->bytes + i * 2ULL);
+
+		if (!walk_bin(tcache, i, false, &length))
+			return false;
+		if (!i)
+			slots = count + length;
+		if (tcache->shape->slots ? count + length != slots : count != length)
+			return false;
+		chunks += length;
+	}
+	return chunks;
+}
+
+static void mark_tcache(const struct lists *lists, const struct chunk *chunk,
+			const struct tcache_shape *shape)
+{
+	struct tcache tcache = { .lists = lists, .shape = shape };
+	uint64_t length;
+
+	tcache.bytes = image_at(lists->image, chunk->start, shape->chunk - CHUNK_HEADER);
+	for (int mangled = 1; tcache.bytes && mangled >= 0; mangled--) {
+		tcache.mangled = mangled;
+		if (!is_tcache(&tcache))
+			continue;
+		lists->map->mangled = mangled;
+		for (unsigned i = 0; i < shape->bins; i++)
+			walk_bin(&tcache, i, true, &length);
+		break;
+	}
 }
 
 static void mark_tcaches(const struct lists *lists)
 {
 	for (size_t i = 0; i < lists->map->chunks.count; i++) {
 		const struct chunk *chunk = &lists->map->chunks.items[i];
-		const uint8_t *bytes;
-		uint64_t entries;
 
-		if (chunk->size + 8 != TCACHE_CHUNK || chunk->state != CHUNK_USED)
-			continue;
-		bytes = image_at(lists->image, chunk->start, TCACHE_CHUNK - CHUNK_HEADER);
-		for (int mangled = 1; bytes && mangled >= 0; mangled--) {
-			if (!is_tcache(lists, bytes, mangled, &entries) || !entries)
-				continue;
-			lists->map->mangled = mangled;
-			mark_tcache(lists, bytes, mangled);
-			break;
+		for (size_t j = 0; j < ARRAY_SIZE(tcache_shapes); j++) {
+			if (chunk->state == CHUNK_USED && chunk->size + 8 == tcache_shapes[j].chunk)
+				mark_tcache(lists, chunk, &tcache_shapes[j]);
 		}
 	}
 }
@@ -113,10 +155,12 @@ static bool mark_fastbin(const struct lists *lists, vaddr chunk_at, uint64_t siz
 
 static void mark_fastbins(const struct lists *lists, vaddr arena)
 {
-	for (unsigned i = 0; i < FASTBIN_COUNT; i++) {
+	vaddr fastbins = arena + lists->map->shape->fastbins;
+
+	for (unsigned i = 0; fastbins != arena && i < FASTBIN_COUNT; i++) {
 		uint64_t first;
 
-		if (!image_u64(lists->image, arena + ARENA_FASTBINS + i * 8ULL, &first) || !first)
+		if (!image_u64(lists->image, fastbins + i * 8ULL, &first) || !first)
 			continue;
 		if (!mark_fastbin(lists, first, CHUNK_MIN + i * 16ULL))
 			gap_add(lists->gaps, GAP_HEAP_LIST_DAMAGED, arena, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The chunks of glibc's malloc: main arena (brk), thread arenas, mmapped chunks. glibc 2.31 to
- * 2.41; found by symbol or by structure, always verified by the walk itself.
+ * 2.43; found by symbol or by structure, always verified by the walk itself.
  */
 #pragma once
 
@@ -60,6 +60,7 @@ struct foreign_range {
 
 struct malloc_map {
 	const char *found; /* how: "symbol main_arena", "search by structure"; NULL: not found */
+	const struct glibc_shape *shape;
 	vaddr main_arena;
 	bool mangled; /* links of tcache and fastbins are mangled (glibc 2.32 and later) */
 	bool counted; /* whether malloc's own count of mmapped chunks is known */

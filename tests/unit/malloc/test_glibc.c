@@ -18,6 +18,7 @@ struct process_memory {
 	struct malloc_taken taken;
 	struct malloc_map map;
 	struct gaps gaps;
+	const struct glibc_shape *shape;
 };
 
 static uint8_t *arena_word(struct process_memory *memory, uint64_t offset)
@@ -35,17 +36,17 @@ static vaddr add_chunk(struct process_memory *memory, uint64_t size, uint64_t fl
 	return at;
 }
 
-static void set_up(struct process_memory *memory)
+static void set_up_shape(struct process_memory *memory, const struct glibc_shape *shape)
 {
-	*memory = (struct process_memory){ 0 };
+	*memory = (struct process_memory){ .shape = shape };
 	for (unsigned i = 0; i < BIN_COUNT; i++) {
-		vaddr bin = ARENA_AT + ARENA_BINS + i * 16ULL - 16;
+		vaddr bin = ARENA_AT + shape->bins + i * 16ULL - 16;
 
-		put_u64(arena_word(memory, ARENA_BINS + i * 16ULL), bin);
-		put_u64(arena_word(memory, ARENA_BINS + i * 16ULL + 8), bin);
+		put_u64(arena_word(memory, shape->bins + i * 16ULL), bin);
+		put_u64(arena_word(memory, shape->bins + i * 16ULL + 8), bin);
 	}
-	put_u64(arena_word(memory, ARENA_NEXT), ARENA_AT);
-	put_u64(arena_word(memory, ARENA_SYSTEM_BYTES), HEAP_SIZE);
+	put_u64(arena_word(memory, shape->next), ARENA_AT);
+	put_u64(arena_word(memory, shape->system_bytes), HEAP_SIZE);
 	memory->module = (struct module){
 		.path = "/lib/libc.so.6",
 		.start = LIBC_AT,
@@ -59,13 +60,18 @@ static void set_up(struct process_memory *memory)
 	assert_true(image_build(&memory->image, &memory->gaps));
 }
 
+static void set_up(struct process_memory *memory)
+{
+	set_up_shape(memory, &glibc_shapes[0]);
+}
+
 /* Ends the heap with its top chunk, and walks it. */
 static void load(struct process_memory *memory)
 {
 	vaddr top = HEAP_AT + memory->used;
 
 	put_u64(memory->heap + memory->used + 8, (HEAP_SIZE - memory->used) | PREVIOUS_IN_USE);
-	put_u64(arena_word(memory, ARENA_TOP), top);
+	put_u64(arena_word(memory, memory->shape->top), top);
 	assert_null(malloc_load(&memory->map, &memory->image, &memory->modules, &memory->taken,
 				&memory->gaps));
 }
@@ -146,6 +152,55 @@ static void goes_on_behind_damage(void **state)
 	}
 }
 
+static void tells_the_shapes_of_arenas_apart(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < GLIBC_SHAPES; i++) {
+		struct process_memory memory;
+
+		set_up_shape(&memory, &glibc_shapes[i]);
+		add_chunk(&memory, 32, PREVIOUS_IN_USE);
+		load(&memory);
+		assert_ptr_equal(memory.map.shape, &glibc_shapes[i]);
+		assert_int_equal(memory.map.main_arena, ARENA_AT);
+		assert_int_equal(memory.map.chunks.count, 2);
+		tear_down(&memory);
+	}
+}
+
+/* The cache of a thread in glibc 2.42, behind `first`: two chunks in one bin, none in the others.
+ */
+static void marks_caches_that_count_free_slots(void **state)
+{
+	enum { BINS = 76, ENTRIES = BINS * 2, SLOTS = 16 };
+
+	(void)state;
+	for (int broken = 0; broken < 2; broken++) {
+		enum chunk_state expected = broken ? CHUNK_USED : CHUNK_TCACHE;
+		struct process_memory memory;
+		vaddr first, second, cache;
+		uint8_t *bytes;
+
+		set_up_shape(&memory, &glibc_shapes[1]);
+		first = add_chunk(&memory, 48, PREVIOUS_IN_USE);
+		second = add_chunk(&memory, 48, PREVIOUS_IN_USE);
+		cache = add_chunk(&memory, 0x300, PREVIOUS_IN_USE);
+		bytes = memory.heap + (cache - HEAP_AT) + CHUNK_HEADER;
+		for (int i = 0; i < BINS; i++)
+			bytes[2 * i] = SLOTS;
+		bytes[2] = (uint8_t)(SLOTS - 2 + broken);
+		put_u64(bytes + ENTRIES + 8, first + CHUNK_HEADER);
+		put_u64(memory.heap + (first - HEAP_AT) + 16,
+			(first + CHUNK_HEADER) >> 12 ^ (second + CHUNK_HEADER));
+		put_u64(memory.heap + (second - HEAP_AT) + 16, (second + CHUNK_HEADER) >> 12);
+		load(&memory);
+		expect_chunk(&memory, 0, first, 40, expected);
+		expect_chunk(&memory, 1, second, 40, expected);
+		assert_int_equal(memory.map.mangled, !broken);
+		tear_down(&memory);
+	}
+}
+
 static void marks_fastbins_and_survives_loops(void **state)
 {
 	struct process_memory memory;
@@ -156,7 +211,7 @@ static void marks_fastbins_and_survives_loops(void **state)
 		set_up(&memory);
 		first = add_chunk(&memory, 32, PREVIOUS_IN_USE);
 		second = add_chunk(&memory, 32, PREVIOUS_IN_USE);
-		put_u64(arena_word(&memory, ARENA_FASTBINS), first);
+		put_u64(arena_word(&memory, memory.shape->fastbins), first);
 		put_u64(memory.heap + 16, second);
 		put_u64(memory.heap + 48, loop ? first : 0);
 		load(&memory);
@@ -174,9 +229,9 @@ static void leaves_a_ring_of_arenas_that_misses_the_first(void **state)
 
 	(void)state;
 	set_up(&memory);
-	put_u64(arena_word(&memory, ARENA_NEXT), fake);
-	put_u64(memory.libc + (fake - LIBC_AT) + ARENA_NEXT - 8, 0);
-	put_u64(memory.libc + (fake - LIBC_AT) + ARENA_NEXT, fake);
+	put_u64(arena_word(&memory, memory.shape->next), fake);
+	put_u64(memory.libc + (fake - LIBC_AT) + memory.shape->next - 8, 0);
+	put_u64(memory.libc + (fake - LIBC_AT) + memory.shape->next, fake);
 	load(&memory);
 	assert_int_equal(memory.map.arenas.count, 2);
 	assert_int_equal(memory.gaps.kinds[GAP_HEAP_LIST_DAMAGED].count, 1);
@@ -236,6 +291,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(walks_a_sound_heap),
 		cmocka_unit_test(goes_on_behind_damage),
+		cmocka_unit_test(tells_the_shapes_of_arenas_apart),
+		cmocka_unit_test(marks_caches_that_count_free_slots),
 		cmocka_unit_test(marks_fastbins_and_survives_loops),
 		cmocka_unit_test(leaves_a_ring_of_arenas_that_misses_the_first),
 		cmocka_unit_test(leaves_memory_of_others_alone),
