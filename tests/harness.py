@@ -23,7 +23,7 @@ FIXTURES = os.path.join(os.path.dirname(HERE), 'fixtures')
 MEMHEAP = os.environ.get('MEMHEAP', os.path.join(os.path.dirname(HERE), 'build/cmd/memheap'))
 SCRATCH = os.environ.get('MEMHEAP_SCRATCH',
                          os.path.join(tempfile.gettempdir(), 'memheap-tests-%d' % os.getuid()))
-OLDEST, NEWEST = (2, 7), (3, 13)
+OLDEST, NEWEST = (2, 7), (3, 15)
 
 PT_NOTE = 4
 NT_FILE = 0x46494c45
@@ -105,11 +105,13 @@ def asked_for():
     return paths
 
 
-def copy_directory(path, change):
-    """A directory for a copy of a file with that change: another one when the file is another."""
+def copy_directory(path, change, root=None):
+    """A directory, in the root if there is one, for a copy of a file with that change: another one
+    when the file is another."""
     status = os.stat(path)
     identity = '%s %s %d %d' % (change, os.path.realpath(path), status.st_size, status.st_mtime_ns)
-    directory = os.path.join(SCRATCH, 'copies', hashlib.sha256(identity.encode()).hexdigest()[:16])
+    scratch = os.path.join(root, 'tmp') if root else SCRATCH
+    directory = os.path.join(scratch, 'copies', hashlib.sha256(identity.encode()).hexdigest()[:16])
     os.makedirs(directory, exist_ok=True)
     return directory
 
@@ -132,9 +134,10 @@ def with_another_build_id(content):
     return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1:]
 
 
-def hide_debug_files(program):
+def hide_debug_files(program, root=None):
     """A copy of a program whose separate debug file can't be found: its build id is changed."""
-    copy = os.path.join(copy_directory(program, 'another build id'), os.path.basename(program))
+    copy = os.path.join(copy_directory(program, 'another build id', root),
+                        os.path.basename(program))
     if not os.path.exists(copy):
         with open(program, 'rb') as file:
             content = file.read()
@@ -146,56 +149,67 @@ def hide_debug_files(program):
     return copy
 
 
-def flavours(path):
+def inside(path, root):
+    """The command that runs a program, in its root if it has one."""
+    return ['chroot', root, '/' + os.path.relpath(path, root)] if root else [path]
+
+
+def without_symbols(path, root, about):
+    """(A command, its environment) that runs the same interpreter without symbols; or None."""
+    library, directory, prefix = about[2:5]
+    # Debian's program has all in itself, although its configuration speaks of a library
+    if library and (root or not links(path, library)):
+        library = None
+    if not library:
+        copy = hide_debug_files(os.path.realpath(path), root)
+        return inside(copy, root), {'PYTHONHOME': prefix}
+    if os.path.exists(os.path.join(directory, library)):
+        return [path], {'LD_LIBRARY_PATH': strip_library(os.path.join(directory, library))}
+    return None
+
+
+def flavours(path, root=None):
     """The interpreter at path: as it is, with debug hooks, with other allocators, without symbols,
     and then without its files; a debug build as it is."""
-    about = ask([path])
+    command = inside(path, root)
+    about = ask(command)
     if not about:
         return
-    version, implementation, library, directory, prefix, free_threaded, debug = about
+    version, implementation, _, _, _, free_threaded, debug = about
     if implementation != 'cpython' or free_threaded or \
             not OLDEST <= tuple(version[:2]) <= NEWEST:
         return
-    text = '.'.join(map(str, version))
     where = 'pyenv' if '.pyenv' in path else 'system'
-    name = '%s-%s' % (where, text)
+    if root:
+        where = os.path.basename(root.rstrip('/'))
+    name = '%s-%s' % (where, '.'.join(map(str, version)))
+    make = functools.partial(Interpreter, version=tuple(version), root=root,
+                             options=['--sysroot', root] if root else [])
     if debug:       # its debug hooks are on, and nothing but DWARF tells its layout
-        yield Interpreter(name + '-pydebug', [path], tuple(version))
+        yield make(name + '-pydebug', command)
         return
-    yield Interpreter(name, [path], tuple(version))
+    yield make(name, command)
     if tuple(version) >= (3, 6):        # 2.7 has no PYTHONMALLOC
         # 3.6's "debug" takes malloc for all
         hooks = 'debug' if tuple(version) >= (3, 7) else 'pymalloc_debug'
-        yield Interpreter(name + '-debugmalloc', [path], tuple(version), {'PYTHONMALLOC': hooks})
-        yield Interpreter(name + '-malloc', [path], tuple(version), {'PYTHONMALLOC': 'malloc'})
-    if tuple(version[:2]) >= (3, 13) and ask([path], PYTHONMALLOC='mimalloc'):
-        yield Interpreter(name + '-mimalloc', [path], tuple(version), {'PYTHONMALLOC': 'mimalloc'})
-    # Debian's program has all in itself, although its configuration speaks of a library
-    if library and not links(path, library):
-        library = None
-    if library and os.path.exists(os.path.join(directory, library)):
-        stripped = strip_library(os.path.join(directory, library))
-        environment = {'LD_LIBRARY_PATH': stripped}
-    elif not library:
-        path = hide_debug_files(os.path.realpath(path))
-        environment = {'PYTHONHOME': prefix}
-    else:
-        return
-    yield Interpreter(name + '-stripped', [path], tuple(version), environment)
-    if tuple(version) >= (3, 8):    # those before need their program's file
-        yield Interpreter(name + '-nofile', [path], tuple(version), environment, files=False)
+        yield make(name + '-debugmalloc', command, environment={'PYTHONMALLOC': hooks})
+        yield make(name + '-malloc', command, environment={'PYTHONMALLOC': 'malloc'})
+    if tuple(version[:2]) >= (3, 13) and ask(command, PYTHONMALLOC='mimalloc'):
+        yield make(name + '-mimalloc', command, environment={'PYTHONMALLOC': 'mimalloc'})
+    stripped = without_symbols(path, root, about)
+    if stripped:
+        command, environment = stripped
+        yield make(name + '-stripped', command, environment=environment)
+        if tuple(version) >= (3, 8):    # those before need their program's file
+            yield make(name + '-nofile', command, environment=environment, files=False)
 
 
 def roots():
     """Interpreters in unpacked systems below MEMHEAP_TEST_ROOTS, which only root can run."""
     for root in filter(None, os.environ.get('MEMHEAP_TEST_ROOTS', '').split(':')):
         for path in sorted(glob.glob(os.path.join(root, 'usr/bin/python[23].[0-9]*'))):
-            inside = '/' + os.path.relpath(path, root)
-            about = ask(['chroot', root, inside]) if re.search(r'[23]\.\d+$', path) else None
-            if about and OLDEST <= tuple(about[0][:2]) <= NEWEST:
-                name = '%s-%s' % (os.path.basename(root.rstrip('/')), '.'.join(map(str, about[0])))
-                yield Interpreter(name, ['chroot', root, inside], tuple(about[0]),
-                                  options=['--sysroot', root], root=root)
+            if re.search(r'[23]\.\d+d?$', path):
+                yield from flavours(path, root)
 
 
 class Emulated(Interpreter):
@@ -449,7 +463,7 @@ def make_core(interpreter, program, *arguments, how=None):
     parent = os.path.join(interpreter.root, 'tmp') if interpreter.root else SCRATCH
     os.makedirs(parent, exist_ok=True)
     directory = tempfile.mkdtemp(prefix='%s-%s-' % (interpreter.name, program), dir=parent)
-    inside = lambda path: path[len(interpreter.root.rstrip('/')):] if interpreter.root else path
+    shown = lambda path: path[len(interpreter.root.rstrip('/')):] if interpreter.root else path
     fixtures = FIXTURES
     if interpreter.root:
         fixtures = os.path.join(directory, 'fixtures')
@@ -457,9 +471,9 @@ def make_core(interpreter, program, *arguments, how=None):
     emulated = isinstance(interpreter, Emulated)
     how, options = how_to_make(how or ('qemu' if emulated else how_to_dump()))
     process = interpreter.run(
-        inside(os.path.join(fixtures, 'programs', program + '.py')), *arguments, cwd=directory,
-        environment={'MEMHEAP_TRUTH': inside(directory), 'MEMHEAP_CORE': how,
-                     'PYTHONPATH': inside(fixtures), 'PYTHONDONTWRITEBYTECODE': '1'},
+        shown(os.path.join(fixtures, 'programs', program + '.py')), *arguments, cwd=directory,
+        environment={'MEMHEAP_TRUTH': shown(directory), 'MEMHEAP_CORE': how,
+                     'PYTHONPATH': shown(fixtures), 'PYTHONDONTWRITEBYTECODE': '1'},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(directory + '/stderr.txt', 'w'),
         text=True, errors='surrogateescape', preexec_fn=allow_cores)
     core = Core(interpreter, program, directory, process)

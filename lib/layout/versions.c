@@ -52,10 +52,26 @@ void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT])
 	}
 }
 
-static const char *const types_3_13[] = {
 #define STATIC_TYPE(index, name) [index] = name,
+static const char *const types_3_13[] = {
 #include "versions/types_3_13.def"
+};
+static const char *const types_3_14[] = {
+#include "versions/types_3_14.def"
+};
+static const char *const types_3_15[] = {
+#include "versions/types_3_15.def"
+};
 #undef STATIC_TYPE
+
+static const struct {
+	uint32_t version;
+	const char *const *names;
+	size_t count;
+} static_types[] = {
+	{ V(3, 13), types_3_13, ARRAY_SIZE(types_3_13) },
+	{ V(3, 14), types_3_14, ARRAY_SIZE(types_3_14) },
+	{ V(3, 15), types_3_15, ARRAY_SIZE(types_3_15) },
 };
 
 #define FINGERPRINT(name, extension, metatype, base, basic_size, item_size, keys, at_start, \
@@ -105,9 +121,11 @@ static const struct {
 
 void version_static_types(struct layout *layout)
 {
-	if (MINOR(layout->version) == V(3, 13)) {
-		layout->static_types = types_3_13;
-		layout->static_type_count = ARRAY_SIZE(types_3_13);
+	for (size_t i = 0; i < ARRAY_SIZE(static_types); i++) {
+		if (MINOR(layout->version) != static_types[i].version)
+			continue;
+		layout->static_types = static_types[i].names;
+		layout->static_type_count = static_types[i].count;
 	}
 	layout->fingerprints = prints_of_packages;
 	layout->fingerprint_count = ARRAY_SIZE(prints_of_packages);
