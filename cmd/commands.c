@@ -176,6 +176,23 @@ static const struct command object = {
 	.run = command_report,
 };
 
+static const struct command path = {
+	.name = "path",
+	.arguments = "CORE|PID [ADDRESS]",
+	.arguments_min = 1,
+	.arguments_max = 2,
+	.bit = COMMAND_PATH,
+	.summary = "what keeps an object alive, or all of a type",
+	.description = "Shows the shortest way from a root to the object at an address "
+		       "(hexadecimal), or with --type to all objects of a type, as one tree: "
+		       "sys.modules, local variables of frames, threads, the interpreter's "
+		       "state, static objects, and, where none of these leads there, words of C "
+		       "memory, which are guesses.",
+	.examples = "  memheap path core.1234 0x7f2d3c0a1b40\n"
+		    "  memheap path core.1234 --type 'myapp.Order' --limit 30\n",
+	.run = command_report,
+};
+
 static const struct command snapshot = {
 	.name = "snapshot",
 	.arguments = "PID",
@@ -279,8 +296,8 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze, &info,      &types,    &arenas, &regions, &gc,         &objects, &object,
-	&refs,    &referrers, &snapshot, &watch,  &schema,  &completion, &help,    NULL,
+	&analyze,   &info, &types,    &arenas, &regions, &gc,         &objects, &object, &refs,
+	&referrers, &path, &snapshot, &watch,  &schema,  &completion, &help,    NULL,
 };
 
 const struct command *command_find(const char *name)

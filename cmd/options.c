@@ -26,7 +26,8 @@ const struct option_row option_rows[] = {
 	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT | COMMAND_WATCH,
 	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types and "
 	  "objects as a table, and 20 types of watch" },
-	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL, COMMAND_TYPES | COMMAND_OBJECTS,
+	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL,
+	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH,
 	  "Only types whose name matches the shell pattern GLOB: 'dict', 'myapp.*'" },
 	{ OPTION_REGION, "region", 'r', ARGUMENT_WORD, "GLOB", NULL,
 	  COMMAND_REGIONS | COMMAND_OBJECTS,
@@ -36,7 +37,7 @@ const struct option_row option_rows[] = {
 	{ OPTION_MAX_SIZE, "max-size", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_OBJECTS,
 	  "Only objects that occupy at most SIZE bytes" },
 	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL,
-	  COMMAND_OBJECTS | COMMAND_OBJECT | COMMAND_REFS | COMMAND_REFERRERS,
+	  COMMAND_OBJECTS | COMMAND_OBJECT | COMMAND_REFS | COMMAND_REFERRERS | COMMAND_PATH,
 	  "Show values: the characters of strings, numbers, raw bytes. They may be secret" },
 	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
 	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "

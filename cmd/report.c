@@ -11,7 +11,7 @@
 #include "output.h"
 #include "progress.h"
 
-#define DEFAULT_ROWS 50 /* of types and objects, as a table */
+#define DEFAULT_ROWS 50 /* of types, objects and paths, as a table */
 
 static const struct memheap_report_shape *find_shape(const char *name)
 {
@@ -165,7 +165,7 @@ int command_report(const struct command *command, const struct settings *given)
 	     !parse_address(settings.arguments[1], &settings.query.address)))
 		return MEMHEAP_USAGE;
 	if (!settings.limit_given && settings.format == format_find("table") &&
-	    (settings.tree || command->bit & (COMMAND_TYPES | COMMAND_OBJECTS)))
+	    (settings.tree || command->bit & (COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH)))
 		settings.query.limit = DEFAULT_ROWS;
 	set_servers(&settings);
 	settings.options.progress = progress_start(settings.quiet);

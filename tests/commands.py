@@ -6,13 +6,14 @@ import os
 import harness
 
 REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object', 'refs',
-           'referrers']
-WITH_ADDRESS = ['object', 'refs', 'referrers']
+           'referrers', 'path']
+WITH_ADDRESS = ['object', 'refs', 'referrers', 'path']
 FORMATS = ['table', 'json', 'jsonl', 'csv']
 SCHEMAS = os.path.join(os.path.dirname(harness.FIXTURES), 'formats', 'schemas')
 MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas': 'arenas',
                'regions': 'regions', 'gc': 'gc.generations', 'objects': 'objects',
-               'object': 'words', 'refs': 'references', 'referrers': 'referrers'}
+               'object': 'words', 'refs': 'references', 'referrers': 'referrers',
+               'path': 'path'}
 
 
 def first_object(core, *filters):

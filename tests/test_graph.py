@@ -34,12 +34,23 @@ holder.first.slot = Target()
 closure = function()
 suspended = generator()
 next(suspended)
-os.abort()
+def inner(argument):
+    kept = [Target()]
+    os.abort()          # inner
+def outer(first, second=2):
+    def nested():
+        return first
+    for i in range(1):
+        inner(
+            Target())   # outer
+outer(Target())         # module
 '''
 
 
 @pytest.fixture(scope='module')
 def core(interpreter):
+    if interpreter.version < (3, 6):
+        pytest.skip('%s: the references of CPython 2 are not known' % interpreter)
     core = harness.abort_core(interpreter, PROGRAM)
     yield core
     core.close()
@@ -47,13 +58,13 @@ def core(interpreter):
 
 @pytest.fixture(scope='module')
 def objects(core):
-    lines = core.memheap('objects', '--refs', '--format', 'jsonl').stdout.splitlines()
+    lines = core.memheap('objects', '--refs', '--format', 'jsonl').stdout.split('\n')[:-1]
     return {row['address']: row for row in map(json.loads, lines)}
 
 
 def rows(core, command, address, *more):
     return [json.loads(line) for line in
-            core.memheap(command, address, '--format', 'jsonl', *more).stdout.splitlines()]
+            core.memheap(command, address, '--format', 'jsonl', *more).stdout.split('\n')[:-1]]
 
 
 def names_of(core, address, command='referrers'):
@@ -97,15 +108,15 @@ def test_keys_that_are_data_are_private(core, objects):
 
 
 def test_locals_and_cells_have_names(core, objects):
-    suspended, = [address for address, row in objects.items() if row['type'] == 'generator' and
-                  '__main__.Target' in [objects[one]['type'] for one in row['refs']]] or [None]
-    if suspended is None:       # up to 3.10 its frame is an object of its own
-        suspended, = [address for address, row in objects.items() if row['type'] == 'frame' and
-                      '__main__.Target' in [objects[one]['type'] for one in row['refs']]]
-    assert ('local local', '__main__.Target', 'strong') in names_of(core, suspended, 'refs')
-    cell, = [address for address, row in objects.items() if row['type'] == 'cell' and
-             '__main__.Target' in [objects[one]['type'] for one in row['refs']]]
-    assert ('.cell_contents', '__main__.Target', 'strong') in names_of(core, cell, 'refs')
+    names = collections.defaultdict(set)
+    for address, row in objects.items():
+        if row['type'] in ('generator', 'frame', 'cell') and \
+                '__main__.Target' in [objects[one]['type'] for one in row['refs']]:
+            names[row['type']] |= names_of(core, address, 'refs')
+    # up to 3.10 the frame of a generator is an object of its own
+    kind = 'generator' if core.interpreter.version >= (3, 11) else 'frame'
+    assert ('local local', '__main__.Target', 'strong') in names[kind]
+    assert ('.cell_contents', '__main__.Target', 'strong') in names['cell']
 
 
 def test_referrers_are_the_references_reversed(core, objects):
@@ -123,8 +134,74 @@ def test_referrers_are_the_references_reversed(core, objects):
         assert found == reverse[address], address
 
 
+def path_names(core, address):
+    """The names on the way to an object, the root's first."""
+    return [row['name'] for row in rows(core, 'path', address)]
+
+
+def test_path_leads_from_a_module(core, objects):
+    """What it prints is what the program would have to write."""
+    holder = the(objects, '__main__.Holder')
+    assert path_names(core, holder) == ['sys.modules', '["__main__"]', '.__dict__', '["holder"]']
+    slot, = [one for address, row in objects.items() if row['type'] == '__main__.Target'
+             for one in row['refs'] if objects[one]['type'] == '__main__.Target']
+    names = path_names(core, slot)
+    assert names[:4] == ['sys.modules', '["__main__"]', '.__dict__', '["holder"]']
+    assert [name.replace('["', '.').replace('"]', '') for name in names[4:]
+            if name != '.__dict__'] == ['.attribute', '.slot']
+
+
+def line_of(mark, version):
+    """The line of a call: where it begins; up to 3.7 that of its last argument."""
+    lines = PROGRAM.split('\n')
+    number, = [i for i, line in enumerate(lines, 1) if line.endswith('# ' + mark)]
+    return number - (mark == 'outer' and version >= (3, 8))
+
+
+def test_path_leads_from_a_frame(core, objects):
+    found = {}
+    for address, row in objects.items():
+        if row['type'] == '__main__.Target':
+            way = rows(core, 'path', address)
+            if way[0]['root'] == 'frame':
+                found[way[0]['name']] = [one['name'] for one in way[1:]]
+    version = core.interpreter.version
+    inner = '%sinner() at <string>:%d'
+    if version >= (3, 11):
+        assert found[inner % ('local kept in ', line_of('inner', version))] == ['[0]']
+        assert found[inner % ('local argument in ', line_of('inner', version))] == []
+    else:       # the frame is an object, and a root
+        assert found[inner % ('frame of ', line_of('inner', version))]
+    outer = [name for name in found if 'outer() at <string>:%d' % line_of('outer', version) in name]
+    assert outer, found
+
+
+def test_paths_of_a_type_are_one_tree(core, objects):
+    tree = [json.loads(line) for line in core.memheap(
+        'path', '--type', '__main__.Target', '--format', 'jsonl').stdout.split('\n')[:-1]]
+    targets = [address for address, row in objects.items() if row['type'] == '__main__.Target']
+    assert {row['address'] for row in tree if row['type'] == '__main__.Target'} == set(targets)
+    assert sum(row['objects'] for row in tree if row['depth'] == 0) == len(targets)
+    above = []
+    for row in tree:
+        del above[row['depth']:]
+        # each is referred to by the one above it
+        assert len(above) == row['depth'] and (row['root'] is None) == (row['depth'] > 0)
+        if above:
+            holder = objects[above[-1]]
+            assert row['address'] in holder['refs'] + holder['extra_refs'] + \
+                holder['conservative_refs']
+        above.append(row['address'])
+
+
+def test_path_needs_one_target(core):
+    for arguments in [], ['0x1000', '--type', 'dict']:
+        result = core.memheap('path', *arguments, check=False)
+        assert result.code == 2 and 'an address' in result.stderr.replace('the address', 'an address')
+
+
 def test_no_object(core):
-    for command in 'refs', 'referrers':
+    for command in 'refs', 'referrers', 'path':
         result = core.memheap(command, '0x11', check=False)
         assert result.code == 1 and not result.stdout
         assert 'no object begins at 0x11' in result.stderr

@@ -21,6 +21,8 @@ KINDS = ['refs', 'weak_refs', 'extra_refs', 'conservative_refs']
 
 @pytest.fixture(params=PROGRAMS)
 def core(request, cores, interpreter):
+    if interpreter.version < (3, 6):
+        pytest.skip('%s: the references of CPython 2 are not known' % interpreter)
     if request.param != 'zoo' and not ('pyenv' in interpreter.name and
                                        interpreter.name[-1].isdigit()):
         pytest.skip('%s: zoo is enough, how references are found is the same' % interpreter)

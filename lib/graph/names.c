@@ -24,6 +24,14 @@ static const struct type *type_at(const struct heap_view *view, vaddr at)
 	return index == TYPE_NONE ? NULL : &view->objects->types.list.items[index];
 }
 
+/* Whether a module is there, whose name is its key in sys.modules. */
+static bool is_module(const struct heap_view *view, vaddr at)
+{
+	const struct type *type = type_at(view, at);
+
+	return type && !strcmp(type->name, "module");
+}
+
 /* The key at `at` between brackets. */
 static const char *key_name(const struct heap_view *view, vaddr at, bool values,
 			    struct strings *strings)
@@ -71,7 +79,8 @@ const char *reference_name(const struct heap_view *view, const struct reference 
 	case STEP_KEY:
 		return "key";
 	case STEP_VALUE:
-		return key_name(view, reference->number, values, strings);
+		return key_name(view, reference->number, values || is_module(view, reference->to),
+				strings);
 	case STEP_LOCAL:
 		return str_name(view, "local ", reference->number, strings);
 	case STEP_STACK:
