@@ -87,19 +87,17 @@ bool malloc_is_unwalked(const struct malloc_map *map, vaddr at)
 	return false;
 }
 
-/* Adds what heaps and other owners leave of a segment. */
+/* Adds what heaps and other owners leave of [at, segment_end). */
 static bool add_rest(struct rest *rest, const struct malloc_map *map,
-		     const struct malloc_taken *taken, const struct segment *segment)
+		     const struct malloc_taken *taken, vaddr at, vaddr segment_end)
 {
-	vaddr at = segment->start;
-
-	while (at < segment->end) {
+	while (at < segment_end) {
 		vaddr end = malloc_taken_until(map, taken, at);
 
 		if (!end) {
 			struct foreign_range *range = vector_push(&rest->ranges);
 
-			end = malloc_taken_from(map, taken, at, segment->end);
+			end = malloc_taken_from(map, taken, at, segment_end);
 			if (!range)
 				return false;
 			*range = (struct foreign_range){ at, end, FOREIGN_NONE };
@@ -114,9 +112,11 @@ static bool find_rest(struct rest *rest, const struct malloc_map *map,
 {
 	for (size_t i = 0; i < rest->image->segments.count; i++) {
 		const struct segment *segment = &rest->image->segments.items[i];
+		/* without a gap behind it, the brk heap is in one segment with a .bss */
+		vaddr start = segment->start + modules_data_size(modules, segment);
 
 		if (segment->bytes && !segment->path && segment->permissions & PF_W &&
-		    !modules_data_size(modules, segment) && !add_rest(rest, map, taken, segment))
+		    !add_rest(rest, map, taken, start, segment->end))
 			return false;
 	}
 	rest->left = rest->ranges.count;
