@@ -74,9 +74,9 @@ def bare(path, copy):
 
 
 def debug_file(path, copy):
-    """Its separate debug file: symbols and DWARF."""
+    """Its separate debug file: symbols and DWARF, which dwz wants uncompressed."""
     os.makedirs(os.path.dirname(copy), exist_ok=True)
-    run('objcopy', '--only-keep-debug', path, copy)
+    run('objcopy', '--only-keep-debug', '--decompress-debug-sections', path, copy)
     return copy
 
 
