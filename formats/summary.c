@@ -139,6 +139,10 @@ static void write_snapshot(const struct summary *summary)
 		(double)number_of(summary, "snapshot", "pause_us") / 1000,
 		bytes_of(summary, "snapshot", "copied_bytes", copied),
 		bytes_of(summary, "completeness", "refilled_bytes", refilled));
+	if (text_of(summary, "snapshot", "passed_over")) {
+		line(summary, "Not by");
+		fprintf(summary->out, "%s\n", text_of(summary, "snapshot", "passed_over"));
+	}
 	line(summary, "Memory");
 	fprintf(summary->out, "RSS %s, at most %s so far; swap %s",
 		bytes_of(summary, "process_memory", "rss_bytes", rss),

@@ -287,13 +287,15 @@ def how_to_dump():
 
 def await_rest(pid):
     """Waits until a process is stopped by a signal, or sleeps for long."""
+    deadline = time.monotonic() + 120
     while True:
         with open('/proc/%d/stat' % pid) as file:
             state = file.read().rsplit(')', 1)[1].split()[0]
         with open('/proc/%d/syscall' % pid) as file:
             call = file.read().split()[0]
-        if state == 'T' or (state == 'S' and call in ('230', '23')):   # clock_nanosleep, select
+        if state == 'T' or (state == 'S' and call in ('230', '23', '270')):   # clock_nanosleep, select
             return
+        assert time.monotonic() < deadline, (state, call)
         time.sleep(0.01)
 
 

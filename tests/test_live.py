@@ -126,6 +126,8 @@ def test_seccomp_is_not_provoked():
         snapshot = json.loads(harness.memheap('info', str(process.pid), '--format', 'json')
                               .stdout)['snapshot']
         assert snapshot['mode'] == 'stop' and 'seccomp' in snapshot['passed_over']
+        text = harness.memheap('analyze', str(process.pid)).stdout
+        assert re.search(r'Not by +fork: .*seccomp', text)
         assert 'seccomp' in refused(1, 'info', str(process.pid), '--mode', 'fork')
     finally:
         process.kill()
