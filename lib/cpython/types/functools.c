@@ -26,8 +26,12 @@ static void lru_cache_visit(struct visitor *visitor, const struct object *object
 			visitor->unreadable = true;
 			return;
 		}
-		refer(visitor, key, STEP_KEY, 0);
-		refer(visitor, result, STEP_VALUE, key);
+		if (layout_knows(memory->layout, CONSTANT_LRU_ELEMENTS_VISITED)) {
+			refer_member(visitor, visitor->strong, at, "element");
+		} else {
+			refer(visitor, key, STEP_KEY, 0);
+			refer(visitor, result, STEP_VALUE, key);
+		}
 		if (layout_knows(memory->layout, CONSTANT_LRU_TYPE_VISITED))
 			refer_member(visitor, visitor->strong, type, "__class__");
 		before = at;

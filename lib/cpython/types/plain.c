@@ -102,11 +102,18 @@ PLAIN(decoder_method, "method");
 static void tuple_visit(struct visitor *visitor, const struct object *object)
 {
 	const struct layout *layout = visitor->memory->layout;
-	uint64_t count =
-		MAX(visited_field(visitor, object, FIELD_VAR_SIZE), object->type->real_items);
+	vaddr items = object->at + layout_offset(layout, FIELD_TUPLE_ITEMS), item;
+	uint64_t count = visited_field(visitor, object, FIELD_VAR_SIZE);
+	uint64_t real = MAX(count, object->type->real_items);
 
+	if (layout_knows(layout, CONSTANT_HIDDEN_ITEMS_VISITED))
+		count = real;
 	if (count)
-		refer_items(visitor, object->at + layout_offset(layout, FIELD_TUPLE_ITEMS), count);
+		refer_items(visitor, items, count);
+	for (uint64_t i = count; i < real; i++) {
+		if (image_u64(visitor->memory->image, items + i * sizeof(vaddr), &item))
+			refer_as(visitor, REFERENCE_EXTRA, item, STEP_ITEM, i);
+	}
 }
 
 const struct decoder decoder_tuple = {
