@@ -426,11 +426,12 @@ def core_notes(core):
 def hide_files(path):
     """Makes a core one from another machine: its files are not found here, by no path or build id."""
     with open(path, 'r+b') as file, mmap.mmap(file.fileno(), 0) as core:
-        at = core.find(BUILD_ID_NOTE)
+        end = len(core) - 2 * len(BUILD_ID_NOTE)    # CPython 3.11's find() reads beyond its end
+        at = core.find(BUILD_ID_NOTE, 0, end)
         while at >= 0:
             at += len(BUILD_ID_NOTE)
             core[at] ^= 0x55        # not what hide_debug_files() does: that would undo it
-            at = core.find(BUILD_ID_NOTE, at)
+            at = core.find(BUILD_ID_NOTE, at, end)
         for kind, start, size in core_notes(core):
             if kind != NT_FILE:
                 continue
