@@ -55,6 +55,13 @@ static bool has_ended(pid_t tid)
 	return !proc_status(tid, &status) || status.state == 'Z' || status.state == 'X';
 }
 
+/* Before the first thread is ours: from then on its signals wait for us. */
+static void begin_watch(struct live_threads *threads)
+{
+	watchdog_begin();
+	threads->watched = true;
+}
+
 /* PTRACE_SEIZE, not ATTACH, which would send SIGSTOP. */
 static struct memheap_error *seize(struct live_threads *threads, pid_t tid)
 {
@@ -69,10 +76,8 @@ static struct memheap_error *seize(struct live_threads *threads, pid_t tid)
 	if (!thread)
 		return &error_no_memory;
 	*thread = (struct live_thread){ .tid = tid };
-	if (!threads->began_ns) {
-		watchdog_begin();
+	if (!threads->began_ns)
 		threads->began_ns = live_now_ns();
-	}
 	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 	return NULL;
 }
@@ -160,6 +165,7 @@ struct memheap_error *threads_stop(struct live_threads *threads, pid_t pid, uint
 {
 	size_t added = 1, awaited = 0;
 
+	begin_watch(threads);
 	hurry(true);
 	for (unsigned pass = 0; added; pass++) {
 		struct memheap_error *error = seize_new(threads, pid, &added);
@@ -186,9 +192,11 @@ struct memheap_error *threads_stop(struct live_threads *threads, pid_t pid, uint
 
 bool threads_stop_one(struct live_threads *threads, pid_t pid, uint64_t deadline_ns)
 {
-	struct memheap_error *error = seize(threads, pid);
+	struct memheap_error *error;
 	size_t added;
 
+	begin_watch(threads);
+	error = seize(threads, pid);
 	/* its main thread may have ended before the others */
 	if (!error && !threads->list.count)
 		error = seize_new(threads, pid, &added);
@@ -228,10 +236,11 @@ void threads_resume(struct live_threads *threads)
 			ptrace(PTRACE_DETACH, thread->tid, NULL, NULL);
 		thread->stopped = false;
 	}
-	if (threads->began_ns) {
+	if (threads->began_ns)
 		threads->pause_ns = live_now_ns() - threads->began_ns;
+	if (threads->watched)
 		watchdog_end();
-	}
+	threads->watched = false;
 	hurry(false);
 }
 

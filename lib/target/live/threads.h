@@ -24,6 +24,7 @@ struct live_thread {
 struct live_threads {
 	VECTOR(struct live_thread) list; /* the main one first */
 	uint64_t began_ns;               /* when the first one was asked to stop; 0: none was */
+	bool watched;                    /* the watchdog was told that a pause begins */
 	uint64_t pause_ns;               /* until the last one ran again */
 };
 
