@@ -9,6 +9,8 @@
 #include "values.h"
 
 #define TYPES_MIN      100 /* in the table, or it is none */
+#define NAMES_MIN      20  /* of builtins that must be right, and ten times those that are not */
+#define OPTIONAL       "uop_executor" /* 3.14 Python/optimizer.c: builds with _Py_TIER2, for a JIT */
 #define COUNT_MAX      (1 << 20)
 #define NAME_MAX_BYTES 256
 #define ROUNDS_MAX     8
@@ -30,6 +32,10 @@ struct order {
 	const struct type_table *table;
 	const struct python *python;
 	uint64_t step; /* bytes of an entry */
+	const uint8_t *bytes;
+	size_t count;     /* entries */
+	bool without;     /* the build lacks the type OPTIONAL */
+	unsigned yes, no; /* names in builtins that are those by order, or others */
 };
 
 /* The index of the type that entry `at` tells of, or TYPE_NONE. */
@@ -57,6 +63,55 @@ static bool is_table(const struct order *order, const uint8_t *at, uint64_t room
 	return true;
 }
 
+/* The name of the type in entry `i`. Those behind a type that the build lacks have moved up, to the
+ * end of CPython's own: those of extension modules have places of their own. */
+static const char *name_at(const struct order *order, size_t i)
+{
+	const struct layout *layout = &order->python->layout;
+	bool moved = false;
+
+	for (size_t j = 0; j <= i && j < layout->static_type_count; j++) {
+		if (!layout->static_types[j])
+			moved = false;
+		else if (order->without && !strcmp(layout->static_types[j], OPTIONAL))
+			moved = true;
+	}
+	i += moved;
+	return i < layout->static_type_count ? layout->static_types[i] : NULL;
+}
+
+/* Counts whether a type in builtins has the name that its place tells. */
+static bool compare_name(void *closure, vaddr key, vaddr value)
+{
+	struct order *order = closure;
+	char name[NAME_MAX_BYTES];
+
+	for (size_t i = 0; i < order->count; i++) {
+		const char *expected = name_at(order, i);
+
+		if (load_u64(order->bytes + i * order->step) != value || !expected ||
+		    !str_copy(&order->python->memory, key, name, sizeof(name)))
+			continue;
+		if (strcmp(name, expected))
+			order->no++;
+		else
+			order->yes++;
+	}
+	return order->yes + order->no < COUNT_MAX;
+}
+
+/* Whether the names by order are those in builtins; but for a few, which have two there. */
+static bool order_fits(struct order *order, bool without)
+{
+	vaddr builtins = order->python->interpreters.items[0].builtins;
+
+	order->without = without;
+	order->yes = order->no = 0;
+	if (builtins)
+		dict_each(&order->python->memory, builtins, compare_name, order);
+	return order->yes >= NAMES_MIN && order->yes > NAMES_MIN / 2 * order->no;
+}
+
 static size_t name_by_order(struct type_table *table, const struct python *python)
 {
 	const struct layout *layout = &python->layout;
@@ -69,12 +124,15 @@ static size_t name_by_order(struct type_table *table, const struct python *pytho
 		return 0;
 	while (at + order.step <= room && !is_table(&order, bytes + at, room - at))
 		at += sizeof(vaddr);
-	for (size_t i = 0; i < layout->static_type_count && at + order.step <= room; i++) {
-		uint32_t index = type_find(table, load_u64(bytes + at));
+	order.bytes = bytes + at;
+	order.count = MIN(layout->static_type_count, (room - MIN(at, room)) / order.step);
+	if (!order_fits(&order, false) && !order_fits(&order, true))
+		return 0;
+	for (size_t i = 0; i < order.count; i++) {
+		uint32_t index = type_find(table, load_u64(order.bytes + i * order.step));
 
 		if (index != TYPE_NONE)
-			named += set_name(&table->list.items[index], layout->static_types[i]);
-		at += order.step;
+			named += set_name(&table->list.items[index], name_at(&order, i));
 	}
 	return named;
 }
