@@ -219,6 +219,8 @@ enum {
 	GENERATIONS_COLLECTIONS,
 	GENERATIONS_COLLECTED,
 	GENERATIONS_UNCOLLECTABLE,
+	GENERATIONS_CANDIDATES,
+	GENERATIONS_DURATION,
 	GENERATIONS_OBJECTS,
 };
 
@@ -236,6 +238,10 @@ static const struct memheap_column generations_columns[] = {
 				    "gc.get_stats()['collected']" },
 	[GENERATIONS_UNCOLLECTABLE] = { "uncollectable", "UNCOLLECTABLE", MEMHEAP_COUNT,
 					"gc.get_stats()['uncollectable']" },
+	[GENERATIONS_CANDIDATES] = { "candidates", "CANDIDATES", MEMHEAP_COUNT,
+				     "gc.get_stats()['candidates'], from 3.15 on" },
+	[GENERATIONS_DURATION] = { "duration_nanoseconds", "DURATION", MEMHEAP_COUNT,
+				   "gc.get_stats()['duration'], from 3.15 on" },
 	[GENERATIONS_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT,
 				  "Objects on its list; absent where it was not walked" },
 };
@@ -264,6 +270,10 @@ static void add_generations(struct memheap_report *report, const struct gc_state
 			row[GENERATIONS_COLLECTIONS] = cell_number(generation->collections);
 			row[GENERATIONS_COLLECTED] = cell_number(generation->collected);
 			row[GENERATIONS_UNCOLLECTABLE] = cell_number(generation->uncollectable);
+		}
+		if (gc->knows_duration) {
+			row[GENERATIONS_CANDIDATES] = cell_number(generation->candidates);
+			row[GENERATIONS_DURATION] = cell_number(generation->duration);
 		}
 		if (count)
 			row[GENERATIONS_OBJECTS] = cell_number(generation->objects);

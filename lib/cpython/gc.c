@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "gc.h"
 #include "gc_head.h"
 #include "old_runtime.h"
 
 #define HEAD_STEP     4 /* Debian's 3.13 aligns list heads to 4 bytes */
 #define SEARCH_BYTES  96
+#define DURATION_MAX  1e9 /* seconds */
 #define OBJECTS_LIMIT (1ULL << 34)
 
 static bool are_generations(const struct memory *memory, vaddr at)
@@ -67,6 +70,18 @@ static vaddr find_stats(const struct python *python, vaddr gc, unsigned generati
 			    FIELD_OLD_STATS_ITEMS, FIELD_OLD_STATS_INDEX);
 }
 
+/* A double of seconds, in nanoseconds. */
+static uint64_t read_duration(const struct memory *memory, vaddr stats)
+{
+	uint64_t bits;
+	double seconds;
+
+	if (!memory_field(memory, stats, FIELD_GENERATION_DURATION, &bits))
+		return 0;
+	memcpy(&seconds, &bits, sizeof(seconds));
+	return seconds > 0 && seconds < DURATION_MAX ? (uint64_t)(seconds * 1e9 + 0.5) : 0;
+}
+
 static void read_generation(const struct memory *memory, vaddr at, vaddr stats,
 			    struct gc_generation *ret)
 {
@@ -82,6 +97,8 @@ static void read_generation(const struct memory *memory, vaddr at, vaddr stats,
 	memory_field(memory, stats, FIELD_GENERATION_COLLECTIONS, &ret->collections);
 	memory_field(memory, stats, FIELD_GENERATION_COLLECTED, &ret->collected);
 	memory_field(memory, stats, FIELD_GENERATION_UNCOLLECTABLE, &ret->uncollectable);
+	memory_field(memory, stats, FIELD_GENERATION_CANDIDATES, &ret->candidates);
+	ret->duration = read_duration(memory, stats);
 }
 
 /* The length of the list at `head`; a list that does not come back to it is a gap. */
@@ -157,6 +174,7 @@ bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 		vaddr stats = find_stats(python, gc, i);
 
 		ret->knows_stats = stats;
+		ret->knows_duration = stats && layout_has(layout, FIELD_GENERATION_DURATION);
 		read_generation(memory,
 				generations + i * (vaddr)layout_offset(layout, SIZE_GENERATION),
 				stats, &ret->generations[i]);

@@ -10,13 +10,15 @@ struct gc_generation {
 	vaddr head;
 	int64_t count, threshold;
 	uint64_t collections, collected, uncollectable;
-	uint64_t objects; /* on its list; only set by gc_count_objects() */
+	uint64_t candidates, duration; /* 3.15; in nanoseconds */
+	uint64_t objects;              /* on its list; only set by gc_count_objects() */
 };
 
 struct gc_state {
 	uint32_t interpreter;
 	bool enabled, collecting;
-	bool incremental; /* the lists of generations 1 and 2 are halves of one */
+	bool knows_duration; /* and the number of candidates */
+	bool incremental;    /* the lists of generations 1 and 2 are halves of one */
 	/* before 3.7 these are static variables, and where they are stripped nobody knows */
 	bool knows_enabled, knows_stats, knows_garbage;
 	struct gc_generation generations[GENERATIONS];
