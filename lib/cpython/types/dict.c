@@ -186,6 +186,14 @@ const struct decoder decoder_dict = {
 	.visit = dict_visit,
 };
 
+/* 3.15: a dict, and a hash behind it */
+const struct decoder decoder_frozendict = {
+	.type_name = "frozendict",
+	.size = FIELD_COUNT,
+	.measure = dict_measure,
+	.visit = dict_visit,
+};
+
 const struct decoder decoder_odict = {
 	.type_name = "collections.OrderedDict",
 	.size = FIELD_COUNT,

@@ -116,6 +116,24 @@ static void element_iterator_visit(struct visitor *visitor, const struct object 
 	}
 }
 
+static bool queue_measure(struct measure *measure, const struct object *object)
+{
+	const struct layout *layout = measure->memory->layout;
+	uint64_t capacity;
+
+	if (!basic_measure(measure, object))
+		return false;
+	if (!layout_knows(layout, CONSTANT_QUEUE_COUNTS_ITEMS) ||
+	    !object_has(measure, object, FIELD_QUEUE_CAPACITY))
+		return true;
+	capacity = object_field(measure, object, FIELD_QUEUE_CAPACITY);
+	if (capacity >> 48)
+		return false;
+	measure->size += capacity * sizeof(vaddr);
+	own(measure, object_field(measure, object, FIELD_QUEUE_ITEMS), BUFFER_EXTENSION);
+	return true;
+}
+
 /* 3.13 Modules/_queuemodule.c: a ring; before it is a list, which references.def has. */
 static void queue_visit(struct visitor *visitor, const struct object *object)
 {
@@ -253,7 +271,7 @@ const struct decoder decoder_simple_queue = {
 	.type_name = "_queue.SimpleQueue",
 	.size = FIELD_COUNT,
 	.by_name = true,
-	.measure = basic_measure,
+	.measure = queue_measure,
 	.visit = queue_visit,
 };
 

@@ -31,6 +31,15 @@ static bool bytearray_measure(struct measure *measure, const struct object *obje
 	allocated = object_field(measure, object, FIELD_BYTEARRAY_ALLOCATED);
 	if (allocated >> 56)
 		return false;
+	/* 3.15: they lie in a bytes object, which is in no other hands */
+	if (layout_has(measure->memory->layout, FIELD_BYTEARRAY_OBJECT)) {
+		if (allocated)
+			measure->elsewhere =
+				layout_offset(measure->memory->layout, FIELD_BYTES_DATA) + 1 +
+				allocated;
+		measure->size += measure->elsewhere;
+		return true;
+	}
 	measure->size += allocated;
 	own(measure, object_field(measure, object, FIELD_BYTEARRAY_BYTES), BUFFER_BYTEARRAY_BYTES);
 	return true;
