@@ -397,11 +397,18 @@ static bool count_is_near(const struct segment *segment, uint64_t at, uint64_t c
 	return false;
 }
 
-/* The head of the list of floats is a static variable next to its count. */
+/*
+ * The head of the list of floats is a static variable next to its count. Of several that look like
+ * it the longest is taken; of several as long, such as cleared integers of the parser that 3.8 has,
+ * none.
+ */
 static void search_floats(const struct marking *marking)
 {
 	const struct image *image = marking->python->memory.image;
 	const struct module *module = marking->python->module;
+	uint64_t longest = 0;
+	bool unique = false;
+	vaddr found = 0;
 
 	for (size_t i = 0; i < image->segments.count; i++) {
 		const struct segment *segment = &image->segments.items[i];
@@ -411,13 +418,15 @@ static void search_floats(const struct marking *marking)
 			vaddr head = load_u64(segment->bytes + at);
 			uint64_t length = head ? float_chain(marking, head) : 0;
 
-			if (length && count_is_near(segment, at, length)) {
-				park_chain(marking, head, length, FIELD_OBJECT_TYPE,
-					   FREE_LIST_FLOAT);
-				return;
-			}
+			if (!length || length < longest || !count_is_near(segment, at, length))
+				continue;
+			unique = length > longest;
+			longest = length;
+			found = head;
 		}
 	}
+	if (unique)
+		park_chain(marking, found, longest, FIELD_OBJECT_TYPE, FREE_LIST_FLOAT);
 }
 
 void free_lists_search(struct block_map *map, const struct python *python,
