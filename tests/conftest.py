@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import json
 import os
 import sys
 
@@ -13,6 +14,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.pluginmanager.register(Results())
     name = config.getoption('--interpreter')
     if name:
         harness.only(name)
@@ -31,6 +33,42 @@ def pytest_report_header():
 def pytest_generate_tests(metafunc):
     if 'interpreter' in metafunc.fixturenames:
         metafunc.parametrize('interpreter', harness.interpreters(), ids=str, scope='session')
+
+
+class Results:
+    """What the exact tests found of each interpreter: tests/matrix makes a table of them."""
+
+    def __init__(self):
+        self.found = {}
+        self.whole = True       # nothing was left out
+
+    def pytest_deselected(self, items):
+        self.whole &= not items
+
+    def pytest_collection_modifyitems(self, items):
+        for item in items:
+            if item.location[0].endswith('test_exact.py') and hasattr(item, 'callspec'):
+                item.user_properties.append(('interpreter', str(item.callspec.params['interpreter'])))
+
+    def pytest_runtest_logreport(self, report):
+        name = dict(report.user_properties).get('interpreter')
+        if not name or (report.when != 'call' and report.passed):
+            return
+        found = self.found.setdefault(name, {'interpreter': name, 'passed': 0, 'failed': 0,
+                                             'skipped': 0, 'reason': ''})
+        found[report.outcome] += 1
+        if report.failed and not found['reason']:
+            found['reason'] = report.location[2].split('[')[0]
+
+    def pytest_sessionfinish(self, exitstatus):
+        build = os.environ.get('MEMHEAP_BUILD', os.path.join(harness.MEMHEAP, '../..'))
+        directory = os.path.normpath(os.path.join(build, 'tests/results'))
+        if not self.whole or exitstatus not in (0, 1) or not self.found:
+            return
+        os.makedirs(directory, exist_ok=True)
+        for name, found in self.found.items():
+            with open(os.path.join(directory, name + '.json'), 'w') as file:
+                json.dump(found, file)
 
 
 class Cores:

@@ -168,9 +168,33 @@ def without_symbols(path, root, about):
     return None
 
 
+def allocators(command, version):
+    """(suffix, PYTHONMALLOC or None) of what an interpreter can allocate with."""
+    yield '', None
+    if version < (3, 6):        # 2.7 has no PYTHONMALLOC
+        return
+    # 3.6's "debug" takes malloc for all
+    yield '-debugmalloc', 'debug' if version >= (3, 7) else 'pymalloc_debug'
+    yield '-malloc', 'malloc'
+    if version >= (3, 13) and ask(command, PYTHONMALLOC='mimalloc'):
+        yield '-mimalloc', 'mimalloc'
+
+
+def forms(path, root, about):
+    """(suffix, command, environment, whether there are files where the core is looked at) of an
+    interpreter as it is, without symbols, and then without its files."""
+    yield '', inside(path, root), {}, True
+    stripped = without_symbols(path, root, about)
+    if not stripped:
+        return
+    yield '-stripped', *stripped, True
+    if tuple(about[0]) >= (3, 8):       # those before need their program's file
+        yield '-nofile', *stripped, False
+
+
 def flavours(path, root=None):
-    """The interpreter at path: as it is, with debug hooks, with other allocators, without symbols,
-    and then without its files; a debug build as it is."""
+    """Ways to run the interpreter at path: its forms, and the allocators of the first; of all of
+    them with MEMHEAP_TEST_MATRIX. A debug build as it is."""
     command = inside(path, root)
     about = ask(command)
     if not about:
@@ -188,20 +212,13 @@ def flavours(path, root=None):
     if debug:       # its debug hooks are on, and nothing but DWARF tells its layout
         yield make(name + '-pydebug', command)
         return
-    yield make(name, command)
-    if tuple(version) >= (3, 6):        # 2.7 has no PYTHONMALLOC
-        # 3.6's "debug" takes malloc for all
-        hooks = 'debug' if tuple(version) >= (3, 7) else 'pymalloc_debug'
-        yield make(name + '-debugmalloc', command, environment={'PYTHONMALLOC': hooks})
-        yield make(name + '-malloc', command, environment={'PYTHONMALLOC': 'malloc'})
-    if tuple(version[:2]) >= (3, 13) and ask(command, PYTHONMALLOC='mimalloc'):
-        yield make(name + '-mimalloc', command, environment={'PYTHONMALLOC': 'mimalloc'})
-    stripped = without_symbols(path, root, about)
-    if stripped:
-        command, environment = stripped
-        yield make(name + '-stripped', command, environment=environment)
-        if tuple(version) >= (3, 8):    # those before need their program's file
-            yield make(name + '-nofile', command, environment=environment, files=False)
+    for form, form_command, environment, files in forms(path, root, about):
+        for suffix, malloc in allocators(command, tuple(version)):
+            if form and malloc and not os.environ.get('MEMHEAP_TEST_MATRIX'):
+                continue
+            more = {'PYTHONMALLOC': malloc} if malloc else {}
+            yield make(name + form + suffix, form_command, environment=dict(environment, **more),
+                       files=files)
 
 
 def roots():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What memheap says of a core equals what the process said of itself, on every interpreter."""
 import collections
+import os
 import re
 import xml.etree.ElementTree
 
@@ -31,6 +32,8 @@ def core(request, cores, interpreter):
     if interpreter.name.endswith(('debugmalloc', '-malloc')) and \
             request.param not in PROGRAMS_ALLOCATOR:
         pytest.skip('other allocators: ' + ', '.join(PROGRAMS_ALLOCATOR))
+    if os.environ.get('MEMHEAP_TEST_MATRIX') and request.param != 'zoo':
+        pytest.skip('of all combinations: zoo')
     return cores.get(interpreter, *request.param.split())
 
 
@@ -232,7 +235,7 @@ def test_nearly_all_used_blocks_are_known(core):
     used = report['pymalloc']['used_bytes'] + (report['mimalloc']['used_bytes'] or 0)
     # Blocks that only C code of a module knows: measured 0 to 0.3 % in these programs. Each type
     # and buffer that is not decoded would come on top.
-    assert unknown < 0.005 * used
+    assert unknown <= 0.005 * used
 
 
 def test_gc_state_equals_module_gc(core):

@@ -53,4 +53,8 @@ for name in os.listdir(os.path.join(source.ROOT, 'fixtures/programs')):
 for folder in os.listdir(os.path.join(source.ROOT, 'lib')):
     if os.path.isdir(os.path.join(source.ROOT, 'lib', folder)) and '`lib/%s`' % folder not in README:
         problems.append('the tour leaves out lib/' + folder)
+matrix = subprocess.run([os.path.join(source.ROOT, 'tests/matrix'), 'check'],
+                        capture_output=True, text=True)
+if matrix.returncode:
+    problems.append(matrix.stderr.strip())
 source.end(problems, len(commands))
