@@ -257,6 +257,24 @@ static const struct command referrers = {
 	.run = command_report,
 };
 
+static const struct command list = {
+	.name = "list",
+	.arguments = "",
+	.arguments_min = 0,
+	.arguments_max = 0,
+	.bit = COMMAND_LIST,
+	.summary = "the cores of Python processes that this machine keeps",
+	.description = "Lists the cores that systemd-coredump keeps, newest first, by their names, "
+		       "their extended attributes and their notes; the journal is not needed. "
+		       "Other cores too, in a directory where the kernel puts them: files called "
+		       "core, core.* or *.core. Whether a process was a Python, and which, is what "
+		       "its files are called by; a core that may not be read is known by its name.",
+	.examples = "  memheap list\n"
+		    "  memheap list --directory /var/crash --all\n"
+		    "  memheap analyze --coredump last\n",
+	.run = command_report,
+};
+
 static const struct command schema = {
 	.name = "schema",
 	.arguments = "[COMMAND]",
@@ -296,8 +314,8 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze,   &info, &types,    &arenas, &regions, &gc,         &objects, &object, &refs,
-	&referrers, &path, &snapshot, &watch,  &schema,  &completion, &help,    NULL,
+	&analyze,   &info, &types, &arenas,   &regions, &gc,     &objects,    &object, &refs,
+	&referrers, &path, &list,  &snapshot, &watch,   &schema, &completion, &help,   NULL,
 };
 
 const struct command *command_find(const char *name)

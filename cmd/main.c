@@ -2,11 +2,14 @@
 #include <jansson.h>
 #include <libsmartcols.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "help.h"
+
+#define ARGUMENTS_MAX 8 /* of any command */
 
 static int print_version(void)
 {
@@ -44,6 +47,36 @@ static int wrong_arguments(const struct command *command, const struct settings 
 	return MEMHEAP_USAGE;
 }
 
+/* Puts the path of the core that --coredump means before the other arguments. */
+static int run_on_coredump(const struct command *command, struct settings *settings)
+{
+	const char *arguments[ARGUMENTS_MAX + 1] = { 0 };
+	struct memheap_error *error;
+	char *path;
+	int status;
+
+	if (settings->argument_count + 1 < command->arguments_min ||
+	    settings->argument_count + 1 > command->arguments_max) {
+		fprintf(stderr, "memheap: with --coredump, %s takes %s (see memheap help %s)\n",
+			command->name,
+			command->arguments_max > 1 ? strchr(command->arguments, ' ') + 1
+						   : "no CORE",
+			command->name);
+		return MEMHEAP_USAGE;
+	}
+	error = memheap_coredump_find(settings->query.directory, settings->coredump, &path);
+	if (error)
+		return command_fail(error);
+	arguments[0] = path;
+	for (unsigned i = 0; i < settings->argument_count; i++)
+		arguments[i + 1] = settings->arguments[i];
+	settings->arguments = arguments;
+	settings->argument_count++;
+	status = command->run(command, settings);
+	free(path);
+	return status;
+}
+
 static int run_command(const char *name, int argc, char **argv)
 {
 	const struct command *command = command_find(name);
@@ -59,6 +92,8 @@ static int run_command(const char *name, int argc, char **argv)
 	}
 	if (settings.version)
 		return print_version();
+	if (settings.coredump)
+		return run_on_coredump(command, &settings);
 	if (settings.argument_count < command->arguments_min ||
 	    settings.argument_count > command->arguments_max)
 		return wrong_arguments(command, &settings);

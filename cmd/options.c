@@ -10,20 +10,20 @@
 
 const struct option_row option_rows[] = {
 	{ OPTION_FORMAT, "format", 'f', ARGUMENT_CHOICE, "FORMAT", "table|json|jsonl|csv",
-	  COMMANDS_REPORT | COMMAND_WATCH,
+	  COMMANDS_TABLES | COMMAND_WATCH,
 	  "How to print: table (for people), json (one document), jsonl (one object a line, for "
 	  "each row of one table), csv (one table). Default: table" },
 	{ OPTION_OUTPUT, "output", 'o', ARGUMENT_FILE, "FILE", NULL,
-	  COMMANDS_LIVE | COMMAND_WATCH | COMMAND_SCHEMA | COMMAND_COMPLETION,
+	  COMMANDS_LIVE | COMMAND_LIST | COMMAND_WATCH | COMMAND_SCHEMA | COMMAND_COMPLETION,
 	  "Write to FILE, which is replaced when all is written" },
-	{ OPTION_TABLE, "table", 0, ARGUMENT_WORD, "TABLE", NULL, COMMANDS_REPORT,
+	{ OPTION_TABLE, "table", 0, ARGUMENT_WORD, "TABLE", NULL, COMMANDS_TABLES,
 	  "The table that csv and jsonl print, by its key in the JSON form; default: the main "
 	  "one" },
-	{ OPTION_SORT, "sort", 's', ARGUMENT_WORD, "COLUMN", NULL, COMMANDS_REPORT,
+	{ OPTION_SORT, "sort", 's', ARGUMENT_WORD, "COLUMN", NULL, COMMANDS_TABLES,
 	  "Sort the main table by COLUMN, by its key in the JSON form, largest first" },
-	{ OPTION_ASCENDING, "ascending", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	{ OPTION_ASCENDING, "ascending", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_TABLES,
 	  "Sort smallest first" },
-	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_REPORT | COMMAND_WATCH,
+	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_TABLES | COMMAND_WATCH,
 	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types and "
 	  "objects as a table, and 20 types of watch" },
 	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL,
@@ -42,9 +42,9 @@ const struct option_row option_rows[] = {
 	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
 	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "
 	  "tp_traverse visits, and what is only likely; as jsonl, json and csv the addresses" },
-	{ OPTION_BYTES, "bytes", 'b', ARGUMENT_NONE, NULL, NULL, COMMANDS_REPORT,
+	{ OPTION_BYTES, "bytes", 'b', ARGUMENT_NONE, NULL, NULL, COMMANDS_TABLES,
 	  "Exact bytes in tables in place of KiB, MiB, GiB" },
-	{ OPTION_COLOR, "color", 0, ARGUMENT_CHOICE, "WHEN", "auto|always|never", COMMANDS_REPORT,
+	{ OPTION_COLOR, "color", 0, ARGUMENT_CHOICE, "WHEN", "auto|always|never", COMMANDS_TABLES,
 	  "Colours: auto (on a terminal, unless NO_COLOR is set), always, never" },
 	{ OPTION_SYSROOT, "sysroot", 0, ARGUMENT_DIRECTORY, "DIR", NULL, COMMANDS_REPORT,
 	  "Look for the target's files below DIR too: an unpacked image" },
@@ -105,6 +105,16 @@ const struct option_row option_rows[] = {
 	{ OPTION_SNAPSHOT_ON_GROWTH, "snapshot-on-growth", 0, ARGUMENT_WORD, "PERCENT", NULL,
 	  COMMAND_WATCH,
 	  "Write a core, once, when the RSS has grown by that much since the start" },
+	{ OPTION_WHOLE, "whole", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_INFO,
+	  "Unpack all of a compressed core, for all that can be told of one that is not "
+	  "compressed; else the first megabytes, with the notes, are enough" },
+	{ OPTION_COREDUMP, "coredump", 0, ARGUMENT_WORD, "WHICH", NULL, COMMANDS_REPORT,
+	  "In place of CORE: the one that systemd-coredump keeps of a process id, of a program's "
+	  "name or path, or the last one of a Python (last). memheap list shows them" },
+	{ OPTION_DIRECTORY, "directory", 'D', ARGUMENT_DIRECTORY, "DIR", NULL, COMMANDS_TABLES,
+	  "The directory that keeps cores. Default: /var/lib/systemd/coredump" },
+	{ OPTION_ALL, "all", 'a', ARGUMENT_NONE, NULL, NULL, COMMAND_LIST,
+	  "List cores of other programs too" },
 	{ OPTION_THREADS, "threads", 'j', ARGUMENT_WORD, "N", NULL, COMMANDS_LIVE | COMMAND_WATCH,
 	  "Work with N threads; default: one for each processor" },
 	{ OPTION_QUIET, "quiet", 'q', ARGUMENT_NONE, NULL, NULL, COMMANDS_LIVE,
@@ -252,6 +262,12 @@ static bool set_query(struct settings *settings, const struct option_row *row, c
 	case OPTION_REGION:
 		query->region = value;
 		return true;
+	case OPTION_DIRECTORY:
+		query->directory = value;
+		return true;
+	case OPTION_ALL:
+		query->all = true;
+		return true;
 	case OPTION_MIN_SIZE:
 		return parse_size(value, &query->min_bytes) ||
 		       complain(row, value, "a size such as 512, 64k or 1.5G");
@@ -325,6 +341,37 @@ static bool set_live(struct settings *settings, const struct option_row *row, co
 	}
 }
 
+/* Options without an argument, but those of queries; false when `row` is none of them. */
+static bool set_flag(struct settings *settings, const struct option_row *row)
+{
+	bool *flag;
+
+	switch (row->id) {
+	case OPTION_BYTES:
+		flag = &settings->exact_bytes;
+		break;
+	case OPTION_FORCE_MODULES:
+		flag = &settings->options.force_modules;
+		break;
+	case OPTION_WHOLE:
+		flag = &settings->options.whole;
+		break;
+	case OPTION_QUIET:
+		flag = &settings->quiet;
+		break;
+	case OPTION_HELP:
+		flag = &settings->help;
+		break;
+	case OPTION_VERSION:
+		flag = &settings->version;
+		break;
+	default:
+		return false;
+	}
+	*flag = true;
+	return true;
+}
+
 /* Options about the target, and how to print. */
 static bool set_option(struct settings *settings, const struct option_row *row, const char *value)
 {
@@ -340,9 +387,6 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 	case OPTION_TABLE:
 		settings->table = value;
 		return true;
-	case OPTION_BYTES:
-		settings->exact_bytes = true;
-		return true;
 	case OPTION_COLOR:
 		settings->color = value;
 		return true;
@@ -354,9 +398,6 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 		return true;
 	case OPTION_LIB_PATH:
 		return add_library_path(settings, value);
-	case OPTION_FORCE_MODULES:
-		settings->options.force_modules = true;
-		return true;
 	case OPTION_DEBUGINFOD:
 		settings->debuginfod = value;
 		return true;
@@ -368,17 +409,11 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 	case OPTION_TMPDIR:
 		settings->options.temporary_directory = value;
 		return true;
-	case OPTION_QUIET:
-		settings->quiet = true;
-		return true;
-	case OPTION_HELP:
-		settings->help = true;
-		return true;
-	case OPTION_VERSION:
-		settings->version = true;
+	case OPTION_COREDUMP:
+		settings->coredump = value;
 		return true;
 	default:
-		return set_live(settings, row, value);
+		return set_flag(settings, row) || set_live(settings, row, value);
 	}
 }
 

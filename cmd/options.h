@@ -23,9 +23,11 @@ enum command_bit {
 	COMMAND_HELP = 1 << 13,
 	COMMAND_SNAPSHOT = 1 << 14,
 	COMMAND_WATCH = 1 << 15,
-	COMMANDS_REPORT = COMMAND_SCHEMA - 1,
+	COMMAND_LIST = 1 << 16,
+	COMMANDS_REPORT = COMMAND_SCHEMA - 1, /* about a core */
 	COMMANDS_LIVE = COMMANDS_REPORT | COMMAND_SNAPSHOT,
-	COMMANDS_ALL = COMMAND_WATCH * 2 - 1,
+	COMMANDS_TABLES = COMMANDS_REPORT | COMMAND_LIST,
+	COMMANDS_ALL = COMMAND_LIST * 2 - 1,
 };
 
 enum option_id {
@@ -60,6 +62,10 @@ enum option_id {
 	OPTION_COMPRESS,
 	OPTION_ANONYMOUS_ONLY,
 	OPTION_PYTHON_ONLY,
+	OPTION_WHOLE,
+	OPTION_COREDUMP,
+	OPTION_DIRECTORY,
+	OPTION_ALL,
 	OPTION_THREADS,
 	OPTION_QUIET,
 	OPTION_HELP,
@@ -99,6 +105,7 @@ struct settings {
 	const char *library_paths[LIB_PATHS_MAX];
 	struct memheap_query query;
 	const struct format *format;
+	const char *coredump;   /* the core to take from systemd-coredump; NULL: a file */
 	const char *output;     /* NULL: standard output */
 	const char *debuginfod; /* NULL: as the environment says */
 	const char *table;

@@ -148,6 +148,17 @@ static void set_servers(const struct settings *settings)
 		setenv("DEBUGINFOD_URLS", settings->debuginfod, 1);
 }
 
+/* Opens the core that the command line names, if the report needs one. */
+static struct memheap_error *open_snapshot(struct settings *settings, enum memheap_stage needs,
+					   struct memheap_snapshot **ret)
+{
+	if (needs == MEMHEAP_NOTHING)
+		return NULL;
+	if (settings->tree)
+		return memheap_tree_create(settings->arguments[0], &settings->options, ret);
+	return memheap_snapshot_create(settings->arguments[0], &settings->options, needs, ret);
+}
+
 int command_report(const struct command *command, const struct settings *given)
 {
 	const struct memheap_report_shape *shape = find_shape(given->tree ? "tree" : command->name);
@@ -169,11 +180,7 @@ int command_report(const struct command *command, const struct settings *given)
 		settings.query.limit = DEFAULT_ROWS;
 	set_servers(&settings);
 	settings.options.progress = progress_start(settings.quiet);
-	if (settings.tree)
-		error = memheap_tree_create(settings.arguments[0], &settings.options, &snapshot);
-	else
-		error = memheap_snapshot_create(settings.arguments[0], &settings.options,
-						shape->needs, &snapshot);
+	error = open_snapshot(&settings, shape->needs, &snapshot);
 	if (!error)
 		error = memheap_report_create(snapshot, shape->name, &settings.query, &report);
 	progress_end();

@@ -77,11 +77,13 @@ struct memheap_options {
 	const char *temporary_directory; /* to unpack compressed cores; NULL: /var/tmp */
 	enum memheap_mode mode;          /* for a live process */
 	uint32_t max_pause_ms;           /* that it may stand still; 0: 1000 */
+	bool whole; /* MEMHEAP_IMAGE too unpacks all of a compressed core, not only its head */
 	struct memheap_progress progress;
 };
 
 /* How far to decode; nothing past it is computed. */
 enum memheap_stage {
+	MEMHEAP_NOTHING, /* no core at all */
 	MEMHEAP_TREE,    /* of several processes: memheap_tree_create() */
 	MEMHEAP_IMAGE,   /* what the core's notes say, and the interpreter if there is one */
 	MEMHEAP_RUNTIME, /* the interpreter; none is an error */
@@ -216,12 +218,23 @@ struct memheap_query {
 	const char *sort;   /* a column of the main table; NULL: its own order */
 	bool ascending;
 	uint64_t limit; /* rows of the main table; 0: all of them */
+
+	/* for the report "list" */
+	const char *directory; /* NULL: that of systemd-coredump */
+	bool all;              /* cores of other programs than Python too */
 };
 
 /* The reports there are, NULL-terminated. */
 const struct memheap_report_shape *const *memheap_report_shapes(void);
 
-/* The report called `name` about `snapshot`. */
+/*
+ * The path of the core that is kept in `directory` (NULL: that of systemd-coredump) of the process
+ * `which`: its id, the name or path of its program, or "last": the newest one of a Python. You free
+ * it.
+ */
+struct memheap_error *memheap_coredump_find(const char *directory, const char *which, char **ret);
+
+/* The report called `name` about `snapshot`; NULL for one that needs MEMHEAP_NOTHING. */
 struct memheap_error *memheap_report_create(const struct memheap_snapshot *snapshot,
 					    const char *name, const struct memheap_query *query,
 					    struct memheap_report **ret);

@@ -9,6 +9,20 @@
 #include "snapshot.h"
 #include "target/live/live.h"
 
+/* What is known of the interpreter when only the head of the core was unpacked. */
+static void notice_head(struct memheap_snapshot *s)
+{
+	const struct python_name *name = &s->python_name;
+	const char *path = name->path;
+
+	notice_add(&s->notices, NOTICE_HEAD_ONLY,
+		   "only the first %llu bytes of the core were unpacked: %s%s",
+		   (unsigned long long)s->target.file_size,
+		   path ? "the version of Python is what a file is called by: "
+			: "no file is called like a Python",
+		   path ? path : "");
+}
+
 static void notice_state(struct memheap_snapshot *s)
 {
 	const struct target *target = &s->target;
@@ -21,6 +35,8 @@ static void notice_state(struct memheap_snapshot *s)
 			   unpacked->flaw, (unsigned long long)unpacked->flaw_at);
 		notice_hint(&s->notices, TARGET_FLAW_HINT);
 	}
+	if (unpacked->stopped)
+		notice_head(s);
 	if (truncated->count)
 		notice_add(&s->notices, NOTICE_TRUNCATED,
 			   "the core is truncated: %llu of %llu bytes are missing",
@@ -153,13 +169,19 @@ bool memheap_path_is_process(const char *path)
 
 /* Makes the image: of a process that lives, or of a core. */
 static struct memheap_error *open_target(struct memheap_snapshot *s, const char *path,
-					 const struct memheap_options *options)
+					 const struct memheap_options *options,
+					 enum memheap_stage last)
 {
 	const struct live_options live = { options->mode, options->max_pause_ms };
+	const struct target_options core = {
+		.directory = options->temporary_directory,
+		.head = last <= MEMHEAP_IMAGE && !options->whole,
+		.parallel = &s->parallel,
+	};
 
 	if (live_is_pid(path))
 		return live_load(&s->target, path, &live, &s->parallel);
-	return target_open(&s->target, path, options->temporary_directory, &s->parallel);
+	return target_open(&s->target, path, &core);
 }
 
 static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
@@ -179,16 +201,18 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
 	struct memheap_error *error;
 
-	error = open_target(s, path, options);
+	error = open_target(s, path, options, last);
 	if (s->target.live) {
 		snprintf(process, sizeof(process), "/proc/%d/root", (int)s->target.live->pid);
 		search.process_root = process;
 	}
 	if (!error)
 		error = modules_load(&s->modules, &s->target, &search, &s->notices);
+	if (!error)
+		python_name_find(&s->python_name, &s->target.process);
 	if (!error && !stacks_find(&s->stacks, &s->target.image, &s->target.process))
 		error = &error_no_memory;
-	if (!error)
+	if (!error && !s->target.unpacked.stopped)
 		error = load_python(s, &search, options->layout);
 	debuginfod_end(&debuginfod);
 	if (!error && last >= MEMHEAP_OBJECTS)

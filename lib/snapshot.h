@@ -4,6 +4,7 @@
 
 #include "graph/graph.h"
 #include "target/live/family.h"
+#include "target/python_name.h"
 
 /* What came of one of several processes. */
 struct tree_process {
@@ -33,6 +34,7 @@ struct memheap_snapshot {
 	struct target target;
 	struct modules modules;
 	struct stacks stacks;
+	struct python_name python_name;
 	bool has_python; /* always true from MEMHEAP_RUNTIME on */
 	struct python python;
 	struct block_map blocks;

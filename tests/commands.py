@@ -8,6 +8,7 @@ import harness
 REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object', 'refs',
            'referrers', 'path']
 WITH_ADDRESS = ['object', 'refs', 'referrers', 'path']
+WITHOUT_CORE = ['list']
 FORMATS = ['table', 'json', 'jsonl', 'csv']
 SCHEMAS = os.path.join(os.path.dirname(harness.FIXTURES), 'formats', 'schemas')
 MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas': 'arenas',

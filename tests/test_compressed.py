@@ -96,7 +96,8 @@ def test_same_answer_about_a_real_core(newest_core, tmp_path, name, command):
         path = write(tmp_path / 'core', FORMATS[name](file.read()))
     answers = []
     for one in (newest_core.path, path):
-        result = harness.memheap(command, one, '--format', 'json',
+        whole = ['--whole'] if command == 'info' else []
+        result = harness.memheap(command, one, '--format', 'json', *whole,
                                  *newest_core.interpreter.options)
         answers.append(without_path(result, one))
     assert answers[0] == answers[1]
@@ -118,6 +119,56 @@ def test_skippable_frames_of_zstd(small, packed, plain, tmp_path):
     path = write(tmp_path / 'core', skippable + packed('zstd') + skippable)
     result, _ = analyze(small, path)
     assert (result.code, without_path(result, path)) == (0, plain)
+
+
+def head_of(content, name, extra):
+    """A stream that is damaged behind the middle, where more than the head has been unpacked."""
+    packed = bytearray(FORMATS[name](content + extra))
+    packed[len(packed) * 3 // 4:] = bytes(len(packed) - len(packed) * 3 // 4)
+    return bytes(packed)
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_info_needs_the_head_only(newest_core, tmp_path, name):
+    """What is behind the first megabytes may be anything, and info tells what the notes say."""
+    with open(newest_core.path, 'rb') as file:
+        path = write(tmp_path / 'core', head_of(file.read(), name, os.urandom(4 * PART)))
+    options = newest_core.interpreter.options
+    info = json.loads(harness.memheap('info', path, '--format', 'json', *options).stdout)
+    plain = newest_core.report('info')
+    known = [key for key in info['target'] if key not in ('path', 'file_bytes', 'command_line',
+                                                          'command_line_cut')]
+    assert {key: info['target'][key] for key in known} == \
+        {key: plain['target'][key] for key in known}
+    assert info['target']['file_bytes'] is None
+    assert plain['target']['command_line'].startswith(info['target']['command_line'])
+    assert plain['python']['version'].startswith(info['python']['version'])
+    for key in ('image_bytes', 'present_bytes', 'expected_file_bytes', 'truncated_bytes'):
+        assert info['completeness'][key] == plain['completeness'][key], key
+    assert [row['thread_id'] for row in info['threads']] == \
+        [row['thread_id'] for row in plain['threads']]
+    assert sum(row['bytes'] for row in info['segments']) == plain['completeness']['image_bytes']
+    assert {row['path'] for row in info['modules']} == {row['path'] for row in plain['modules']}
+    assert codes(info) == ['MH0103']
+    whole = harness.memheap('info', path, '--whole', *options, check=False)
+    assert whole.code == 5 and 'MH0102' in whole.stdout
+
+
+@pytest.mark.parametrize('name', [None, *FORMATS])
+def test_info_does_not_wait_for_the_rest(newest_core, name):
+    with open(newest_core.path, 'rb') as file:
+        content = file.read() + os.urandom(4 * PART)
+    content = FORMATS[name](content) if name else content
+    process = subprocess.Popen([harness.MEMHEAP, 'info', '-', *newest_core.interpreter.options],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False)
+    try:
+        process.stdin.write(content[:len(content) * 3 // 4])    # and the pipe stays open
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass
+    assert b'MH0103' in process.stdout.read()
+    assert process.wait() == 0
+    process.stdout.close()
 
 
 def codes(report):
@@ -143,7 +194,7 @@ def test_truncated_stream(small, packed, tmp_path, name):
     content, answers = packed(name), []
     for cut in (7, 30, len(content) // 3, len(content) * 9 // 10, len(content) - 1):
         path = write(tmp_path / 'core', content[:cut])
-        result, report = analyze(small, path, command='info')
+        result, report = analyze(small, path, '--whole', command='info')
         check_flaw(result, report, path, name, 'ends early')
         assert 'near byte %d' % cut in result.stdout + result.stderr
         answers.append(report and report['completeness']['truncated_bytes'])
@@ -162,7 +213,7 @@ def test_damaged_stream(small, packed, tmp_path, name):
         content = bytearray(packed(name))
         content[at:at + 8] = bytes(byte ^ 0x55 for byte in content[at:at + 8])
         path = write(tmp_path / 'core', content)
-        result, report = analyze(small, path, command='info')
+        result, report = analyze(small, path, '--whole', command='info')
         check_flaw(result, report, path, name, 'is damaged')
     # of the last one, four fifths are there
     assert result.code == 5 and report
@@ -324,7 +375,7 @@ def test_zeros_take_no_space(small, plain, tiny, tmp_path):
         for _ in range(256):
             file.write(bytes(4 * PART))
     directory = tiny(len(small.content) + PART)
-    result = harness.memheap('info', path, *small.options, '--format', 'json',
+    result = harness.memheap('info', path, *small.options, '--format', 'json', '--whole',
                              '--tmpdir', directory)
     assert json.loads(result.stdout)['target']['file_bytes'] == len(small.content) + 1024 * PART
 
@@ -405,7 +456,8 @@ def check_shown(terminal, process, pattern, feed=lambda: None):
 def test_progress(small, tmp_path):
     """Of a pipe nobody knows how much will come."""
     terminal, other = pty.openpty()
-    process = subprocess.Popen([harness.MEMHEAP, 'info', '-', '--tmpdir', str(tmp_path)],
+    process = subprocess.Popen([harness.MEMHEAP, 'info', '-', '--whole', '--tmpdir',
+                                str(tmp_path)],
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=other,
                                bufsize=0)
     process.stdin.write(small.content)
@@ -422,7 +474,8 @@ def test_progress_of_a_file(small, tmp_path):
     with open(path, 'wb') as file:
         file.write(gzip.compress(small.content, 1) + zeros * 64)
     terminal, other = pty.openpty()
-    process = subprocess.Popen([harness.MEMHEAP, 'info', path, '--tmpdir', str(tmp_path)],
+    process = subprocess.Popen([harness.MEMHEAP, 'info', path, '--whole', '--tmpdir',
+                                str(tmp_path)],
                                stdout=subprocess.PIPE, stderr=other)
     check_shown(terminal, process, r'memheap: unpacking +\d+ %')
     os.close(terminal)

@@ -24,6 +24,7 @@ const char *area_kind_name(enum area_kind kind)
 		[AREA_FILE] = "mapped file",
 		[AREA_VDSO] = "kernel page",
 		[AREA_ANONYMOUS] = "anonymous",
+		[AREA_UNREAD] = "not unpacked",
 		[AREA_MISSING_RESERVED] = "missing: reserved, no access",
 		[AREA_MISSING_TRUNCATED] = "missing: core truncated",
 		[AREA_MISSING_FILE] = "missing: mapped file",
@@ -39,7 +40,8 @@ static enum area_kind segment_kind(const struct memheap_snapshot *s, const struc
 	const struct process *process = &s->target.process;
 
 	if (!segment->bytes)
-		return segment->truncated      ? AREA_MISSING_TRUNCATED
+		return segment->unread         ? AREA_UNREAD
+		       : segment->truncated    ? AREA_MISSING_TRUNCATED
 		       : !segment->permissions ? AREA_MISSING_RESERVED
 		       : segment->path         ? AREA_MISSING_FILE
 					       : AREA_MISSING_ANONYMOUS;

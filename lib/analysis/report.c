@@ -198,7 +198,7 @@ struct memheap_error *memheap_report_create(const struct memheap_snapshot *snaps
 
 	if (!analysis)
 		return error_create(MEMHEAP_USAGE, "there is no report '%s'", name);
-	if (analysis->shape.needs > snapshot->stage)
+	if (analysis->shape.needs > (snapshot ? snapshot->stage : MEMHEAP_NOTHING))
 		return error_create(MEMHEAP_USAGE, "the snapshot was not decoded as far as '%s'",
 				    name);
 	report = calloc(1, sizeof(*report));
@@ -206,7 +206,8 @@ struct memheap_error *memheap_report_create(const struct memheap_snapshot *snaps
 		return &error_no_memory;
 	report->shape = &analysis->shape;
 	report->snapshot = snapshot;
-	report->gaps = snapshot->gaps;
+	if (snapshot)
+		report->gaps = snapshot->gaps;
 	report->query = *query;
 	error = build(report, analysis);
 	if (error) {

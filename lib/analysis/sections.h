@@ -47,6 +47,10 @@ void add_free_lists(struct memheap_report *report);
 void add_gc(struct memheap_report *report, bool count);
 void add_gaps(struct memheap_report *report);
 void add_diagnostics(struct memheap_report *report);
+void add_notices(struct memheap_report *report, const struct notices *notices);
+
+/* "SIGABRT" */
+const char *signal_name(struct memheap_report *report, uint32_t number);
 
 /* Sets the report's status from its snapshot's gaps. */
 void set_status(struct memheap_report *report);

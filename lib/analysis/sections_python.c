@@ -42,10 +42,16 @@ const struct memheap_table_shape python_shape = {
 void add_python(struct memheap_report *report)
 {
 	const struct python *python = &report->snapshot->python;
+	const struct python_name *name = &report->snapshot->python_name;
 	struct memheap_cell *row = report_row(report, &python_shape);
 
-	if (!report->snapshot->has_python)
+	if (!report->snapshot->has_python) {
+		if (report->snapshot->target.unpacked.stopped && name->path) {
+			row[PYTHON_IMPLEMENTATION] = cell_text("CPython");
+			row[PYTHON_VERSION] = cell_text(*name->version ? name->version : NULL);
+		}
 		return;
+	}
 	row[PYTHON_IMPLEMENTATION] = cell_text("CPython");
 	row[PYTHON_VERSION] = cell_text(python->version_text);
 	row[PYTHON_HEXVERSION] = cell_number(python->version);

@@ -103,7 +103,7 @@ static const char *describe_machine(struct memheap_report *report, uint16_t mach
 	return name ? name : report_text(report, "ELF machine %u", machine);
 }
 
-static const char *signal_name(struct memheap_report *report, uint32_t number)
+const char *signal_name(struct memheap_report *report, uint32_t number)
 {
 	const char *name = sigabbrev_np((int)number);
 
@@ -168,7 +168,7 @@ void add_target(struct memheap_report *report)
 	row[TARGET_KIND] = cell_text(target->live ? "process" : "core");
 	row[TARGET_PATH] =
 		cell_text(strings_add(&report->strings, target->path, strlen(target->path)));
-	if (!target->live)
+	if (!target->live && !target->unpacked.stopped)
 		row[TARGET_FILE_BYTES] = cell_number(target->file_size);
 	row[TARGET_MACHINE] = cell_text(describe_machine(report, process->machine));
 	if (process->name) {
@@ -291,10 +291,10 @@ void add_completeness(struct memheap_report *report)
 	row[COMPLETE_REFILLED] = cell_number(bytes[SEGMENT_REFILLED]);
 	row[COMPLETE_MISSING] = cell_number(bytes[SEGMENT_MISSING]);
 	row[COMPLETE_TRUNCATED] = cell_number(truncated);
-	if (!target->live) {
+	if (!target->live && !target->unpacked.stopped)
 		row[COMPLETE_FILE] = cell_number(target->file_size);
+	if (!target->live)
 		row[COMPLETE_EXPECTED_FILE] = cell_number(target->expected_size);
-	}
 	row[COMPLETE_DAMAGED] = cell_number(damaged_bytes(&report->gaps));
 }
 
@@ -353,8 +353,11 @@ const struct memheap_table_shape diagnostics_shape = {
 
 void add_diagnostics(struct memheap_report *report)
 {
-	const struct notices *notices = &report->snapshot->notices;
+	add_notices(report, &report->snapshot->notices);
+}
 
+void add_notices(struct memheap_report *report, const struct notices *notices)
+{
 	for (size_t i = 0; i < notices->list.count; i++) {
 		const struct notice *notice = &notices->list.items[i];
 		const struct notice_info *info = &notice_infos[notice->kind];

@@ -108,6 +108,30 @@ static bool has_headers(const struct target *target)
 	return false;
 }
 
+/* Whether some of what is mapped from `path` may be executed. */
+static bool is_executable(const struct image *image, const char *path)
+{
+	for (size_t i = 0; i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+
+		if (segment->permissions & PF_X && segment->path && !strcmp(segment->path, path))
+			return true;
+	}
+	return false;
+}
+
+/* Whether `mapping` is the begin of an ELF file; `headers`: as has_headers(). */
+static bool may_be_module(const struct target *target, const struct process_mapping *mapping,
+			  bool headers)
+{
+	const struct segment *segment = image_segment(&target->image, mapping->start);
+
+	/* of a core that was not unpacked only the permissions are known */
+	if (segment && segment->unread)
+		return !mapping->offset && is_executable(&target->image, mapping->path);
+	return headers ? shows_header(&target->image, mapping) : !mapping->offset;
+}
+
 static bool add_module(struct modules *modules, const struct target *target, size_t index)
 {
 	const struct process_mapping *mappings = target->process.mappings.items;
@@ -400,8 +424,7 @@ struct memheap_error *modules_load(struct modules *modules, struct target *targe
 	for (size_t i = 0; i < target->process.mappings.count; i++) {
 		const struct process_mapping *mapping = &target->process.mappings.items[i];
 
-		if ((headers ? shows_header(image, mapping) : !mapping->offset) &&
-		    !add_module(modules, target, i))
+		if (may_be_module(target, mapping, headers) && !add_module(modules, target, i))
 			return &error_no_memory;
 	}
 	find_executable(modules, &target->process);

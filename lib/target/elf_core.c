@@ -13,6 +13,9 @@
 #include "arguments.h"
 #include "elf_core.h"
 
+/* The executable's first page, with its build id, lies near the beginning too. */
+#define HEAD_BYTES (1UL << 20)
+
 static void cleanup_elf(Elf **elf)
 {
 	elf_end(*elf);
@@ -151,6 +154,15 @@ static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 		return false;
 
 	segment.bytes = NULL;
+	if (target->unpacked.stopped) {
+		segment.unread = true;
+		segment.start = segment.end;
+		segment.end = header->p_vaddr + dumped;
+		present = dumped;
+		if (!add_segment(target, &segment))
+			return false;
+		segment.unread = false;
+	}
 	segment.origin = SEGMENT_MISSING;
 	segment.truncated = true;
 	segment.start = segment.end;
@@ -222,6 +234,26 @@ static bool each_header(struct target *target, Elf *elf, size_t count, uint32_t 
 			target->expected_size =
 				MAX(target->expected_size, header.p_offset + header.p_filesz);
 		if (header.p_type == type && !add(target, elf, &header))
+			return false;
+	}
+	return true;
+}
+
+bool elf_core_has_head(int fd, uint64_t size)
+{
+	Elf64_Ehdr header;
+
+	if (size < HEAD_BYTES || pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
+	    header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == PN_XNUM ||
+	    !range_holds(0, size, header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr)))
+		return false;
+	for (size_t i = 0; i < header.e_phnum; i++) {
+		off_t at = (off_t)(header.e_phoff + i * sizeof(Elf64_Phdr));
+		Elf64_Phdr segment;
+
+		if (pread(fd, &segment, sizeof(segment), at) != sizeof(segment) ||
+		    (segment.p_type == PT_NOTE &&
+		     !range_holds(0, size, segment.p_offset, segment.p_filesz)))
 			return false;
 	}
 	return true;

@@ -25,6 +25,7 @@ struct segment {
 	uint8_t permissions;  /* PF_R | PF_W | PF_X */
 	uint8_t origin;       /* enum segment_origin */
 	bool truncated;       /* missing, because the core is cut short */
+	bool unread;          /* dumped, but only the head of the core was unpacked */
 };
 
 /* Neighbouring segments whose bytes are neighbours too: what a lookup finds. */

@@ -54,15 +54,16 @@ static struct memheap_error *open_input(struct target *target, const char *path)
 }
 
 /* Puts in place of a stream, compressed or not, a file that holds the core. */
-static struct memheap_error *unpack_input(struct target *target, const char *directory,
-					  const struct parallel *parallel, uint64_t size)
+static struct memheap_error *unpack_input(struct target *target,
+					  const struct target_options *options, uint64_t size)
 {
 	const struct unpack_request request = {
 		.fd = target->fd,
 		.path = target->path,
 		.size = size,
-		.directory = directory ? directory : "/var/tmp",
-		.progress = parallel->progress,
+		.directory = options->directory ? options->directory : "/var/tmp",
+		.enough = options->head ? elf_core_has_head : NULL,
+		.progress = options->parallel->progress,
 	};
 	struct memheap_error *error;
 	int fd;
@@ -76,8 +77,8 @@ static struct memheap_error *unpack_input(struct target *target, const char *dir
 }
 
 /* Makes `fd` a file that can be mapped. */
-static struct memheap_error *make_mappable(struct target *target, const char *directory,
-					   const struct parallel *parallel)
+static struct memheap_error *make_mappable(struct target *target,
+					   const struct target_options *options)
 {
 	struct stat status;
 	uint8_t begin[8];
@@ -87,7 +88,7 @@ static struct memheap_error *make_mappable(struct target *target, const char *di
 	if (fstat(target->fd, &status))
 		return error_create_errno("cannot open %s", target->path);
 	if (target->from_input && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
-		return unpack_input(target, directory, parallel, 0);
+		return unpack_input(target, options, 0);
 	if (!S_ISREG(status.st_mode))
 		return error_hint(
 			error_create(MEMHEAP_FAILED, "cannot read %s: it is not a regular file",
@@ -98,7 +99,7 @@ static struct memheap_error *make_mappable(struct target *target, const char *di
 	size = pread(target->fd, begin, sizeof(begin), offset);
 	if (!offset && !(size > 0 && unpack_format_name(begin, (size_t)size)))
 		return NULL;
-	return unpack_input(target, directory, parallel,
+	return unpack_input(target, options,
 			    status.st_size > offset ? (uint64_t)(status.st_size - offset) : 0);
 }
 
@@ -146,15 +147,15 @@ static void add_flaw(struct target *target)
 			0);
 }
 
-struct memheap_error *target_open(struct target *target, const char *path, const char *directory,
-				  const struct parallel *parallel)
+struct memheap_error *target_open(struct target *target, const char *path,
+				  const struct target_options *options)
 {
 	struct memheap_error *error;
 
 	*target = (struct target){ .fd = -1 };
 	error = open_input(target, path);
 	if (!error)
-		error = make_mappable(target, directory, parallel);
+		error = make_mappable(target, options);
 	if (!error)
 		error = map_file(target);
 	if (!error)

@@ -25,12 +25,19 @@ struct target {
 	struct gaps gaps;
 };
 
+/* How to open a target. */
+struct target_options {
+	const char *directory; /* for temporary files; NULL: /var/tmp */
+	bool head; /* of what can't be mapped, its beginning is enough: notes, some memory */
+	const struct parallel *parallel;
+};
+
 /*
  * Opens the core at `path` ("-": standard input); what is wrong with a part of it is a gap, not an
- * error. What can't be mapped is put into a temporary file in `directory` (NULL: /var/tmp).
+ * error. What can't be mapped is put into a temporary file.
  */
-struct memheap_error *target_open(struct target *target, const char *path, const char *directory,
-				  const struct parallel *parallel);
+struct memheap_error *target_open(struct target *target, const char *path,
+				  const struct target_options *options);
 
 /* Unmaps the core with as many threads as `parallel` says: it is work for each of its pages. */
 void target_close(struct target *target, const struct parallel *parallel);

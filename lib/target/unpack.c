@@ -35,6 +35,7 @@ struct unpacking {
 	uint64_t taken; /* bytes read of the stream */
 	bool ended;     /* nothing more to read */
 	bool no_elf;
+	bool stopped; /* the reader has enough */
 	struct unpack_buffers buffers;
 	uint8_t in[IN_BYTES];
 	uint8_t out[OUT_BYTES];
@@ -126,6 +127,7 @@ static struct memheap_error *flush(struct unpacking *u)
 		u->no_elf = size < 4 || memcmp(u->out, "\177ELF", 4);
 	if (!spool_append(&u->spool, u->out, size))
 		return cannot_write(u);
+	u->stopped = u->request->enough && u->request->enough(u->spool.fd, u->spool.size);
 	u->buffers.out = u->out;
 	u->buffers.out_size = OUT_BYTES;
 	if (progress->update)
@@ -138,7 +140,7 @@ static struct memheap_error *copy_all(struct unpacking *u)
 {
 	struct memheap_error *error = NULL;
 
-	while (!error && !u->no_elf && (u->buffers.in_size || !u->ended)) {
+	while (!error && !u->no_elf && !u->stopped && (u->buffers.in_size || !u->ended)) {
 		memcpy(u->buffers.out, u->buffers.in, u->buffers.in_size);
 		unpack_advance(&u->buffers, u->buffers.in_size, u->buffers.in_size);
 		if (!u->buffers.out_size)
@@ -197,7 +199,7 @@ static struct memheap_error *unpack_all(struct unpacking *u, struct unpacked *re
 	u->stream = u->format->create();
 	if (!u->stream)
 		return &error_no_memory;
-	while (!error && !ret->flaw && !u->no_elf) {
+	while (!error && !ret->flaw && !u->no_elf && !u->stopped) {
 		if (!u->buffers.in_size)
 			error = fill(u);
 		if (error || (whole && !next_frame(u) && u->ended))
@@ -227,7 +229,9 @@ static struct memheap_error *begin(struct unpacking *u, const struct unpack_requ
 		doing = NULL;
 		return &error_no_memory;
 	}
-	return spool_create(&u->spool, request->directory, request->size, doing);
+	/* a core is larger than what it is compressed to */
+	return spool_create(&u->spool, request->directory, request->enough ? 0 : request->size,
+			    doing);
 }
 
 struct memheap_error *unpack(const struct unpack_request *request, struct unpacked *ret,
@@ -244,6 +248,7 @@ struct memheap_error *unpack(const struct unpack_request *request, struct unpack
 		error = u->format ? unpack_all(u, ret) : copy_all(u);
 	if (!error && u->buffers.out_size < OUT_BYTES)
 		error = flush(u);
+	ret->stopped = u->stopped;
 	if (!error && !spool_end(&u->spool))
 		error = cannot_write(u);
 	if (!error)

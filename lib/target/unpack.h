@@ -9,6 +9,7 @@ struct unpacked {
 	const char *format; /* "zstd"; NULL: it was not compressed */
 	const char *flaw;   /* "ends early", "is damaged"; NULL: it was whole */
 	uint64_t flaw_at;   /* near which byte of the stream */
+	bool stopped;       /* it has more, which nobody asked for */
 };
 
 struct unpack_request {
@@ -16,6 +17,8 @@ struct unpack_request {
 	const char *path;      /* what to call it in messages */
 	uint64_t size;         /* bytes to read; 0: not known */
 	const char *directory; /* for the temporary file */
+	/* Whether these first `size` bytes of the core are enough; NULL: all of it is wanted. */
+	bool (*enough)(int fd, uint64_t size);
 	struct memheap_progress progress;
 };
 

@@ -109,7 +109,7 @@ void read_everything(const char *path, const char *executable, enum memheap_stag
 		return;
 	}
 	for (; *shapes; shapes++) {
-		if ((*shapes)->needs <= last)
+		if ((*shapes)->needs != MEMHEAP_NOTHING && (*shapes)->needs <= last)
 			read_report(snapshot, *shapes, address);
 	}
 	memheap_snapshot_destroy(snapshot);

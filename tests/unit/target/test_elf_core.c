@@ -8,6 +8,7 @@
 #include "target/target.h"
 
 static const struct parallel alone = { .workers = 1 };
+static const struct target_options options = { .parallel = &alone };
 
 #define PAGE 0x1000
 
@@ -79,7 +80,7 @@ static struct memheap_error *open_core(struct target *target, const struct core 
 
 	assert_int_equal(write(file, core, size), size);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	error = target_open(target, path, NULL, &alone);
+	error = target_open(target, path, &options);
 	close(file);
 	return error;
 }
