@@ -47,8 +47,11 @@ class Results:
 
     def pytest_collection_modifyitems(self, items):
         for item in items:
-            if item.location[0].endswith('test_exact.py') and hasattr(item, 'callspec'):
-                item.user_properties.append(('interpreter', str(item.callspec.params['interpreter'])))
+            params = item.callspec.params if hasattr(item, 'callspec') else {}
+            found = params.get('interpreter')
+            # without any interpreter pytest makes up something else
+            if item.location[0].endswith('test_exact.py') and isinstance(found, harness.Interpreter):
+                item.user_properties.append(('interpreter', str(found)))
 
     def pytest_runtest_logreport(self, report):
         name = dict(report.user_properties).get('interpreter')
