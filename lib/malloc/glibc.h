@@ -9,6 +9,7 @@ struct glibc_shape {
 	uint16_t fastbins; /* 0: none */
 	uint16_t top, bins, next, system_bytes;
 	uint16_t size;
+	uint16_t mmapped_less; /* what the size of an mmapped chunk lacks to whole pages */
 };
 
 #define GLIBC_SHAPES  2

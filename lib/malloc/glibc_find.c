@@ -29,7 +29,12 @@ const struct glibc_shape glibc_shapes[GLIBC_SHAPES] = {
 		.size = 2200,
 	},
 	/* 2.43 and later */
-	{ .top = 8, .bins = 24, .next = 2072, .system_bytes = 2096, .size = 2112 },
+	{ .mmapped_less = CHUNK_HEADER,
+	  .top = 8,
+	  .bins = 24,
+	  .next = 2072,
+	  .system_bytes = 2096,
+	  .size = 2112 },
 };
 
 /* A place where an arena may be, and its shape. */

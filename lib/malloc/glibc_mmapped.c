@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Mmapped chunks: each begins at a page, its first word is 0 and its second its size in whole
- * pages, with no flag but IS_MMAPPED. The kernel merges neighbouring mappings, so that they must be
- * looked for page by page in whatever anonymous memory nobody else owns.
+ * pages (since 2.43 less its header), with no flag but IS_MMAPPED. The kernel merges neighbouring
+ * mappings, so that they must be looked for page by page in whatever anonymous memory nobody else
+ * owns.
  */
 #include <elf.h>
 
 #include "../base/cleanup.h"
 #include "glibc.h"
 
-/* The size of the mmapped chunk at the page `bytes`, or 0. */
-static uint64_t mmapped_size(const uint8_t *bytes, uint64_t room)
+/* The size of the mapping of the mmapped chunk at the page `bytes`, or 0. */
+static uint64_t mmapped_size(const struct glibc_shape *shape, const uint8_t *bytes, uint64_t room)
 {
 	uint64_t size = load_u64(bytes + 8);
 
 	if (load_u64(bytes) || (size & SIZE_FLAGS) != IS_MMAPPED)
 		return 0;
-	size &= ~(uint64_t)SIZE_FLAGS;
+	size = (size & ~(uint64_t)SIZE_FLAGS) + shape->mmapped_less;
 	return size && size % PAGE_BYTES == 0 && size <= room ? size : 0;
 }
 
@@ -52,7 +53,7 @@ static bool search_run(struct malloc_map *map, const struct malloc_map *known,
 			at = round_up(until, PAGE_BYTES);
 			continue;
 		}
-		size = mmapped_size(run->bytes + (at - run->start),
+		size = mmapped_size(map->shape, run->bytes + (at - run->start),
 				    malloc_taken_from(known, taken, at, run->end) - at);
 		if (size && !add_mmapped(map, at, size))
 			return false;
