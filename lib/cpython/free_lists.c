@@ -360,8 +360,17 @@ static void search_blocks(const struct marking *marking)
 	}
 }
 
+/* Whether the bits of a double are those of a normal number. */
+static bool is_normal(uint64_t bits)
+{
+	uint64_t exponent = bits >> 52 & 0x7FF;
+
+	return exponent && exponent != 0x7FF;
+}
+
 /* The length of a chain of dead floats from `at`: refcount 0, ob_type the next one; 0 when it is
- * none. A last one whose value is 0.0 can't be told from zeroed memory: it is none. */
+ * none. The last one must have a normal number for its value: zeros, small integers and pointers,
+ * which are found in other structures, are none as a double. */
 static uint64_t float_chain(const struct marking *marking, vaddr at)
 {
 	const struct memory *memory = &marking->python->memory;
@@ -381,7 +390,7 @@ static uint64_t float_chain(const struct marking *marking, vaddr at)
 			return 0;
 		length++;
 	}
-	return at || !value ? 0 : length;
+	return at || !is_normal(value) ? 0 : length;
 }
 
 /* Whether a 32-bit `count` stands near offset `at` of the segment. */
