@@ -527,7 +527,7 @@ def dump(path, command, **more):
     subprocess.run([os.path.join(FIXTURES, 'dump'), path, *command], check=True, **more)
 
 
-def abort_core(interpreter, code='import os; os.abort()', *arguments):
+def abort_core(interpreter, code='import os; one = [{}]; one[0][0] = one; del one; os.abort()', *arguments):
     """A core of a one-line program, without truth."""
     os.makedirs(SCRATCH, exist_ok=True)
     directory = tempfile.mkdtemp(prefix=interpreter.name + '-', dir=SCRATCH)

@@ -66,7 +66,8 @@ def test_traces_are_recognised(places_core):
 
 def test_no_report_shows_values(places_core):
     for arguments, output in every_output(places_core):
-        assert len(output) > 100
+        # without unreachable cycles there is nothing but the names of columns
+        assert len(output) > (100 if arguments[0] != 'cycles' else 0) or arguments[2] == 'jsonl'
         assert not shown(places_core, output), arguments
 
 

@@ -181,6 +181,7 @@ bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 	}
 	order_old_halves(memory, gc, ret);
 	ret->knows_garbage = read_variable(python, gc, FIELD_GC_GARBAGE, "garbage", &garbage);
+	ret->garbage_list = garbage;
 	if (garbage)
 		memory_field(memory, garbage, FIELD_VAR_SIZE, &ret->garbage);
 	ret->permanent = memory_address(memory, gc, FIELD_GC_PERMANENT);

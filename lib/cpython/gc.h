@@ -24,6 +24,7 @@ struct gc_state {
 	struct gc_generation generations[GENERATIONS];
 	vaddr permanent;            /* list head of the permanent generation */
 	uint64_t permanent_objects; /* gc.get_freeze_count() */
+	vaddr garbage_list;         /* gc.garbage; 0 until it is needed */
 	uint64_t garbage;           /* len(gc.garbage) */
 };
 

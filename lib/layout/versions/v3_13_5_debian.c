@@ -121,6 +121,7 @@ const struct version_table version_3_13_5_debian = {
 		[FIELD_TYPE_FLAGS] = { 168, 8 },
 		[FIELD_TYPE_DOC] = { 176, 8 },
 		[FIELD_TYPE_TRAVERSE] = { 184, 8 },
+		[FIELD_TYPE_DEL] = { 376, 8 },
 		[FIELD_TYPE_MEMBERS] = { 240, 8 },
 		[FIELD_TYPE_GETSET] = { 248, 8 },
 		[FIELD_TYPE_METHODS] = { 232, 8 },
