@@ -97,6 +97,18 @@ static bool is_live(const struct summary *summary)
 	return text_of(summary, "snapshot", "mode");
 }
 
+/* Of a core that is cut off before the interpreter's data, names of files tell the version. */
+static void write_python(const struct summary *summary)
+{
+	const char *version = text_of(summary, "python", "version");
+	const char *build = text_of(summary, "python", "build");
+
+	line(summary, "Python");
+	fprintf(summary->out, "%s %s, %s, %s\n", text_of(summary, "python", "implementation"),
+		version ? version : "of an unknown version", build ? build : "by its name only",
+		text_of(summary, "target", "machine"));
+}
+
 static void write_identity(const struct summary *summary)
 {
 	const char *name = text_of(summary, "target", "command_line");
@@ -112,10 +124,7 @@ static void write_identity(const struct summary *summary)
 	fprintf(summary->out, "%.*s%s%s%s%s\n", shown_bytes(name), name,
 		name[shown_bytes(name)] ? text_dots(summary->style) : "", executable ? "  (" : "",
 		executable ? executable : "", executable ? ")" : "");
-	line(summary, "Python");
-	fprintf(summary->out, "%s %s, %s, %s\n", text_of(summary, "python", "implementation"),
-		text_of(summary, "python", "version"), text_of(summary, "python", "build"),
-		text_of(summary, "target", "machine"));
+	write_python(summary);
 	line(summary, is_live(summary) ? "Lives" : "Died");
 	fprintf(summary->out, "%s; process %llu, %s thread%s\n",
 		is_live(summary) ? text_of(summary, "snapshot", "state")
@@ -177,8 +186,12 @@ static void write_trust(const struct summary *summary)
 			bytes_of(summary, "completeness", "missing_bytes", missing));
 	}
 	line(summary, "Found by");
-	fprintf(summary->out, "%s; layout: %s\n\n", text_of(summary, "resolution", "method"),
-		text_of(summary, "resolution", "layout"));
+	if (text_of(summary, "resolution", "method"))
+		fprintf(summary->out, "%s; layout: %s\n\n",
+			text_of(summary, "resolution", "method"),
+			text_of(summary, "resolution", "layout"));
+	else
+		fputs("nothing: the data of the interpreter are cut off\n\n", summary->out);
 }
 
 static bool add_leaf(void *closure, const struct memheap_cell *cells)

@@ -109,7 +109,17 @@ static void collect_gaps(struct memheap_snapshot *s)
 	gaps_merge(&s->gaps, &s->objects.gaps);
 }
 
-/* Finds the interpreter; for MEMHEAP_IMAGE it is no error when there is none. */
+/*
+ * Whether an answer without an interpreter is worth having: info gives one of every core, the
+ * others of a core that is cut off before the interpreter's data, which lie near its end.
+ */
+static bool can_do_without_python(const struct memheap_snapshot *s)
+{
+	return s->stage <= MEMHEAP_IMAGE ||
+	       (s->target.gaps.kinds[GAP_CORE_TRUNCATED].count && s->python_name.path);
+}
+
+/* Finds the interpreter, or says in a notice why there is none. */
 static struct memheap_error *load_python(struct memheap_snapshot *s,
 					 const struct module_search *search,
 					 enum memheap_layout_source layout)
@@ -118,9 +128,15 @@ static struct memheap_error *load_python(struct memheap_snapshot *s,
 		python_load(&s->python, &s->target, &s->modules, search, layout, &s->notices);
 
 	s->has_python = !error;
-	if (!error || s->stage > MEMHEAP_IMAGE || error->status != MEMHEAP_NOT_PYTHON)
+	if (!error || error->status != MEMHEAP_NOT_PYTHON || !can_do_without_python(s))
 		return error;
-	notice_add(&s->notices, NOTICE_NO_PYTHON, "%s", error->message);
+	if (s->stage > MEMHEAP_IMAGE)
+		notice_add(&s->notices, NOTICE_PYTHON_CUT_OFF,
+			   "the core is cut off before the data of the interpreter (%s): its "
+			   "objects cannot be told apart",
+			   s->python_name.path);
+	else
+		notice_add(&s->notices, NOTICE_NO_PYTHON, "%s", error->message);
 	if (error->hint)
 		notice_hint(&s->notices, error->hint);
 	memheap_error_destroy(error);
@@ -215,9 +231,9 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 	if (!error && !s->target.unpacked.stopped)
 		error = load_python(s, &search, options->layout);
 	debuginfod_end(&debuginfod);
-	if (!error && last >= MEMHEAP_OBJECTS)
+	if (!error && last >= MEMHEAP_OBJECTS && s->has_python)
 		error = blocks_build(&s->blocks, &s->python, &s->modules, &s->stacks, &s->parallel);
-	if (!error && last >= MEMHEAP_OBJECTS)
+	if (!error && last >= MEMHEAP_OBJECTS && s->has_python)
 		error = objects_build(&s->objects, &s->blocks, &s->python, &s->modules,
 				      &s->parallel);
 	if (!error && last >= MEMHEAP_GRAPH)
@@ -245,7 +261,7 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 		return error;
 	}
 	notice_state(s);
-	if (last >= MEMHEAP_OBJECTS)
+	if (last >= MEMHEAP_OBJECTS && s->has_python)
 		notice_objects(s);
 	collect_gaps(s);
 	*ret = s;

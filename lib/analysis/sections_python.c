@@ -46,7 +46,7 @@ void add_python(struct memheap_report *report)
 	struct memheap_cell *row = report_row(report, &python_shape);
 
 	if (!report->snapshot->has_python) {
-		if (report->snapshot->target.unpacked.stopped && name->path) {
+		if (name->path) {
 			row[PYTHON_IMPLEMENTATION] = cell_text("CPython");
 			row[PYTHON_VERSION] = cell_text(*name->version ? name->version : NULL);
 		}

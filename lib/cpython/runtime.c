@@ -231,26 +231,35 @@ static uint32_t read_hexversion(const struct python *python)
 	return (uint32_t)hex;
 }
 
+/* Takes `type` for PyType_Type if it is its own type. */
+static bool accept_type_type(struct python *python, vaddr type)
+{
+	if (!type || read_pointer(&python->memory, type, FIELD_OBJECT_TYPE) != type)
+		return false;
+	python->type_type = type;
+	return true;
+}
+
 /*
- * PyType_Type is the type of the type of every object, and its own type. Not its symbol: a program
- * that copies the variable (a copy relocation) leaves the library's unused.
+ * PyType_Type is the type of the type of every object, and its own type. Not just its symbol: a
+ * program that copies the variable (a copy relocation) leaves the library's unused, whose type is
+ * then the one in use. Of a core that is cut off the first objects, which lie highest, may be lost.
  */
 static bool read_type_type(struct python *python)
 {
 	const struct memory *memory = &python->memory;
 	const struct interpreter *interp = &python->interpreters.items[0];
 	const vaddr dicts[] = { interp->builtins, interp->sys, interp->modules };
+	struct elf_symbol symbol;
 
 	for (size_t i = 0; i < ARRAY_SIZE(dicts); i++) {
 		vaddr dict = dicts[i] ? read_pointer(memory, dicts[i], FIELD_OBJECT_TYPE) : 0;
-		vaddr type = dict ? read_pointer(memory, dict, FIELD_OBJECT_TYPE) : 0;
 
-		if (!type || read_pointer(memory, type, FIELD_OBJECT_TYPE) != type)
-			continue;
-		python->type_type = type;
-		return true;
+		if (dict && accept_type_type(python, read_pointer(memory, dict, FIELD_OBJECT_TYPE)))
+			return true;
 	}
-	return false;
+	return module_symbol(python->module, "PyType_Type", &symbol) &&
+	       accept_type_type(python, read_pointer(memory, symbol.address, FIELD_OBJECT_TYPE));
 }
 
 /* 2.7: whether characters of unicode have 2 or 4 bytes. */
