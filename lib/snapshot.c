@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pipeline: read this first. Each stage fills one struct; afterwards everybody sees it const.
  */
+#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,18 @@ static struct memheap_error *load_python(struct memheap_snapshot *s,
 	return NULL;
 }
 
+/* Whether the core holds any memory of the process's own: bit 0 of coredump_filter. */
+static bool has_own_memory(const struct image *image)
+{
+	for (size_t i = 0; i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+
+		if (segment->bytes && !segment->path && segment->permissions & PF_W)
+			return true;
+	}
+	return false;
+}
+
 /* Errors of this stage speak of a part: names the core, and what can be done. */
 static struct memheap_error *explain(const struct target *target, struct memheap_error *error)
 {
@@ -168,6 +181,10 @@ static struct memheap_error *explain(const struct target *target, struct memheap
 				  "the limit (ulimit -c unlimited) and free the disk",
 				  (unsigned long long)(target->expected_size - target->file_size),
 				  (unsigned long long)target->expected_size);
+	if (target->image.segments.count && !has_own_memory(&target->image))
+		return error_hint(named,
+				  "the core holds no memory of the process's own: next time, "
+				  "echo 0x7f > /proc/PID/coredump_filter makes one that does");
 	/* a process that was not taken is not known to info either */
 	if (!target->image.segments.count)
 		return named;
