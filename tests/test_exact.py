@@ -171,7 +171,7 @@ def test_pymalloc_totals_equal_debugmallocstats(core):
     arenas = re.search(r'(\d+) arenas \* (\d+) bytes/arena', text)
     assert pymalloc['arena_bytes'] == int(arenas.group(2))
     if pymalloc['arenas_allocated_total'] is None:
-        assert core.interpreter.name.endswith(('stripped', 'nofile'))   # no symbol tells, up to 3.11
+        assert re.search('stripped|nofile', core.interpreter.name)     # no symbol tells, up to 3.11
     else:
         assert pymalloc['arenas_allocated_total'] == number(text, '# arenas allocated total')
         assert pymalloc['arenas_highwater'] == number(text, '# arenas highwater mark')
