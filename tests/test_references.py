@@ -18,6 +18,8 @@ DIFFERENT = {
     'PyCapsule': 1,
     # its member strict is an object in 3.6, and an int later
     '_json.Scanner': 1,
+    # what a type shown by its address visits nobody knows: only without files
+    'unnamed': 12,
     # likewise maxsize
     'functools._lru_cache_wrapper': 13,
 }
@@ -27,13 +29,11 @@ KINDS = ['refs', 'weak_refs', 'extra_refs', 'conservative_refs']
 
 @pytest.fixture(params=PROGRAMS)
 def core(request, cores, interpreter):
-    if interpreter.version < (3, 6):
-        pytest.skip('%s: the references of CPython 2 are not known' % interpreter)
+    if interpreter.version < (3,):
+        pytest.skip('%s: the references of 2.7 are not known, which is an error' % interpreter)
     if request.param != 'zoo' and not ('pyenv' in interpreter.name and
                                        interpreter.name[-1].isdigit()):
         pytest.skip('%s: zoo is enough, how references are found is the same' % interpreter)
-    if interpreter.version < (3,):
-        pytest.skip('%s: the references of 2.7 are not known, which is an error' % interpreter)
     return cores.get(interpreter, *request.param.split())
 
 
@@ -59,7 +59,8 @@ def test_references_equal_get_referents(core):
     while lines:
         row = json.loads(lines.pop())
         address = int(row['address'], 16)
-        types[address] = row['type']
+        # without its name there is no decoder for it; test_exact.py counts such types
+        types[address] = 'unnamed' if harness.is_unnamed(row) else row['type']
         mine = collections.Counter(numbers(row, 'refs'))
         right = collections.Counter(truth.pop(address, mine))
         if mine != right:

@@ -84,7 +84,8 @@ static bool visit_inline_values(struct visitor *visitor, const struct object *ob
 
 /*
  * The dict or the values that hang on the words in front of the instance. See constants.def. 3.13
- * Objects/dictobject.c, PyObject_VisitManagedDict() does not visit a dict besides inline values.
+ * Objects/dictobject.c, PyObject_VisitManagedDict() does not visit a dict besides inline values;
+ * later ones leave the values to the dict.
  */
 static void visit_managed(struct visitor *visitor, const struct object *object)
 {
@@ -105,7 +106,9 @@ static void visit_managed(struct visitor *visitor, const struct object *object)
 	}
 	if (values)
 		visit_values(visitor, object->type->cached_keys, values, UINT64_MAX);
-	if (layout_has(layout, FIELD_VALUES_VALID) && visit_inline_values(visitor, object))
+	if (dict && layout_knows(layout, CONSTANT_DICT_VISITS_VALUES))
+		refer_member(visitor, visitor->strong, dict, "__dict__");
+	else if (layout_has(layout, FIELD_VALUES_VALID) && visit_inline_values(visitor, object))
 		refer_member(visitor, REFERENCE_EXTRA, dict, "__dict__");
 	else
 		refer_member(visitor, visitor->strong, dict, "__dict__");

@@ -117,22 +117,21 @@ static void type_visit(struct visitor *visitor, const struct object *object)
 			     members[i].name);
 }
 
-/* 3.12 CDataType_traverse(): also visits the proto of the type's dict, which is a StgDict. */
+/* 3.12 CDataType_traverse(): also visits the proto of the type's dict, which is a StgDict: the one
+ * subclass of dict of that size. Its name may be in no file that is here. */
 static void data_type_visit(struct visitor *visitor, const struct object *object)
 {
 	extern const struct decoder decoder_type;
+	const struct memory *memory = visitor->memory;
 	vaddr dict = visited_field(visitor, object, FIELD_TYPE_DICT), kind, proto;
-	const char *name;
-	size_t length;
-	uint64_t at;
+	uint64_t size;
 
 	decoder_type.visit(visitor, object);
-	if (!dict || !memory_field(visitor->memory, dict, FIELD_OBJECT_TYPE, &kind) ||
-	    !memory_field(visitor->memory, kind, FIELD_TYPE_NAME, &at))
-		return;
-	name = image_string(visitor->memory->image, at, sizeof("StgDict"), &length);
-	if (name && !strcmp(name, "StgDict") &&
-	    memory_field(visitor->memory, dict, FIELD_CTYPES_DICT_PROTO, &proto))
+	if (layout_has(memory->layout, SIZE_CTYPES_DICT) && dict &&
+	    memory_field(memory, dict, FIELD_OBJECT_TYPE, &kind) &&
+	    memory_field(memory, kind, FIELD_TYPE_BASIC_SIZE, &size) &&
+	    size == layout_offset(memory->layout, SIZE_CTYPES_DICT) &&
+	    memory_field(memory, dict, FIELD_CTYPES_DICT_PROTO, &proto))
 		refer_member(visitor, visitor->strong, proto, "_type_");
 }
 

@@ -112,12 +112,13 @@ static bool odict_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
-/* 3.13: whether a dict's values lie in the instance whose __dict__ it is, which visits them. */
+/* Whether a dict's values lie in the instance whose __dict__ it is, and that visits them. */
 static bool are_embedded(const struct memory *memory, vaddr values)
 {
 	uint64_t embedded;
 
-	return memory_field(memory, values, FIELD_VALUES_EMBEDDED, &embedded) && embedded;
+	return !layout_knows(memory->layout, CONSTANT_DICT_VISITS_VALUES) &&
+	       memory_field(memory, values, FIELD_VALUES_EMBEDDED, &embedded) && embedded;
 }
 
 /*
