@@ -193,6 +193,25 @@ static const struct command path = {
 	.run = command_report,
 };
 
+static const struct command retained = {
+	.name = "retained",
+	.arguments = "CORE|PID",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_RETAINED,
+	.summary = "what would be freed with each object, and with all of a type",
+	.description = "Tells which objects and types hold the memory: an object retains itself "
+		       "and all that can be reached only through it, with the buffers. Weak "
+		       "references hold nothing, nor does the table of interned strings. What is "
+		       "held in two ways is retained by what both come from, words of C memory "
+		       "that may be references among them. --limit and --type are for the table "
+		       "of objects too.",
+	.examples = "  memheap retained core.1234\n"
+		    "  memheap retained core.1234 --type 'myapp.*'\n"
+		    "  memheap retained core.1234 --format csv --table objects --limit 1000\n",
+	.run = command_report,
+};
+
 static const struct command snapshot = {
 	.name = "snapshot",
 	.arguments = "PID",
@@ -334,9 +353,9 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze, &info,   &types,      &arenas, &regions, &gc,   &objects,
-	&object,  &refs,   &referrers,  &path,   &cycles,  &list, &snapshot,
-	&watch,   &schema, &completion, &help,   NULL,
+	&analyze,  &info,  &types,     &arenas,     &regions, &gc,       &objects,
+	&object,   &refs,  &referrers, &path,       &cycles,  &retained, &list,
+	&snapshot, &watch, &schema,    &completion, &help,    NULL,
 };
 
 const struct command *command_find(const char *name)

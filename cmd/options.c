@@ -24,10 +24,10 @@ const struct option_row option_rows[] = {
 	{ OPTION_ASCENDING, "ascending", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_TABLES,
 	  "Sort smallest first" },
 	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_TABLES | COMMAND_WATCH,
-	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types and "
-	  "objects as a table, and 20 types of watch" },
+	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types, "
+	  "objects, paths and retained as a table, and 20 types of watch" },
 	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL,
-	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH,
+	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED,
 	  "Only types whose name matches the shell pattern GLOB: 'dict', 'myapp.*'" },
 	{ OPTION_REGION, "region", 'r', ARGUMENT_WORD, "GLOB", NULL,
 	  COMMAND_REGIONS | COMMAND_OBJECTS,

@@ -11,7 +11,7 @@
 #include "output.h"
 #include "progress.h"
 
-#define DEFAULT_ROWS 50 /* of types, objects and paths, as a table */
+#define DEFAULT_ROWS 50 /* of types, objects, paths and retained, as a table */
 
 static const struct memheap_report_shape *find_shape(const char *name)
 {
@@ -176,7 +176,8 @@ int command_report(const struct command *command, const struct settings *given)
 	     !parse_address(settings.arguments[1], &settings.query.address)))
 		return MEMHEAP_USAGE;
 	if (!settings.limit_given && settings.format == format_find("table") &&
-	    (settings.tree || command->bit & (COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH)))
+	    (settings.tree ||
+	     command->bit & (COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED)))
 		settings.query.limit = DEFAULT_ROWS;
 	set_servers(&settings);
 	settings.options.progress = progress_start(settings.quiet);

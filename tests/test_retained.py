@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""retained: held against a computation that deletes an object, and looks what is reached then."""
+import collections
+import json
+import re
+
+import pytest
+
+import harness
+
+EVERYTHING = str(10 ** 9)
+
+PROGRAM = '''
+import os, weakref
+class Node:
+    def __init__(self, following):
+        self.following = following
+class Cache(dict):
+    pass
+chain = None
+for i in range(300):
+    chain = Node(chain)
+shared = [bytearray(5000)]
+cache = Cache(one=Cache(inner=[bytearray(7000)]), two=shared, three=weakref.ref(chain))
+lost = []
+lost.append(lost)
+lost.append(bytearray(3000))
+del lost
+os.abort()
+'''
+
+
+@pytest.fixture(scope='module')
+def core(interpreter):
+    if interpreter.version < (3, 6):
+        pytest.skip('%s: the references of CPython 2 are not known' % interpreter)
+    core = harness.abort_core(interpreter, PROGRAM)
+    yield core
+    core.close()
+
+
+def lines(core, *arguments):
+    return [json.loads(line) for line in
+            core.memheap(*arguments, '--format', 'jsonl').stdout.split('\n')[:-1]]
+
+
+@pytest.fixture(scope='module')
+def found(core):
+    """The row of each object, by address."""
+    rows = lines(core, 'retained', '--table', 'objects', '--limit', EVERYTHING)
+    return {row['address']: row for row in rows}
+
+
+@pytest.fixture(scope='module')
+def types(core):
+    return {row['type']: row for row in lines(core, 'retained', '--limit', EVERYTHING)}
+
+
+class Graph:
+    """What keeps what alive, as `objects --refs` tells it."""
+
+    def __init__(self, core, found):
+        self.rows = {row['address']: row for row in lines(core, 'objects', '--refs')}
+        self.refs = {address: set(row['refs'] + row['extra_refs'] + row['conservative_refs'])
+                     for address, row in self.rows.items()}
+        self.roots = [address for address, row in found.items() if row['root']]
+        # a dict of interned strings: nothing refers to it, and each str is its own value
+        referred = set().union(*self.refs.values())
+        self.interned = [
+            root for root in self.roots if root not in referred and
+            found[root]['root'] not in ('modules', 'interpreter', 'frame', 'thread') and
+            self.rows[root]['type'] == 'dict' and len(self.refs[root]) > 500 and
+            {self.rows[one]['type'] for one in self.refs[root]} == {'str'}]
+        self.roots = [root for root in self.roots if root not in self.interned]
+        self.held = self.reach(())
+        self.all = self.held.union(self.interned, *(self.refs[one] for one in self.interned))
+
+    def reach(self, without):
+        """What the roots lead to, not through those."""
+        reached = set(self.roots) - set(without)
+        todo = list(reached)
+        reached.update(without)
+        while todo:
+            new = self.refs[todo.pop()] - reached
+            reached |= new
+            todo += new
+        return reached.difference(without)
+
+    def retained(self, objects):
+        return sum(self.rows[one]['occupied_bytes'] for one in self.held - self.reach(objects))
+
+
+@pytest.fixture(scope='module')
+def graph(core, found):
+    return Graph(core, found)
+
+
+def test_each_object_is_told(graph, found):
+    assert found.keys() == graph.rows.keys()
+    for address, row in found.items():
+        for column in 'type', 'occupied_bytes':
+            assert row[column] == graph.rows[address][column]
+
+
+def test_objects_retain_what_is_out_of_reach_without_them(graph, found):
+    order = list(found)
+    assert [row['retained_bytes'] for row in found.values()] == \
+        sorted((row['retained_bytes'] for row in found.values()), reverse=True)
+    some = order[:60] + order[60::len(order) // 60]
+    some += [one for one in order if found[one]['type'] in ('__main__.Node', '__main__.Cache')][::9]
+    for address in some:
+        if address in graph.held:
+            assert found[address]['retained_bytes'] == graph.retained([address]), found[address]
+
+
+def test_types_retain_what_is_out_of_reach_without_their_objects(graph, found, types):
+    by_type = collections.defaultdict(list)
+    for address, row in found.items():
+        by_type[row['type']].append(address)
+    assert types.keys() == by_type.keys()
+    for name, row in types.items():
+        addresses = by_type[name]
+        assert row['objects'] == len(addresses)
+        assert row['occupied_bytes'] == sum(found[one]['occupied_bytes'] for one in addresses)
+    # each byte once: the nodes hold each other, and so do the caches
+    for name in '__main__.Node', '__main__.Cache', 'bytearray', 'module':
+        together = dominated(found, by_type[name])
+        assert types[name]['retained_bytes'] == together, name
+    chain = max(found[one]['retained_bytes'] for one in by_type['__main__.Node'])
+    assert types['__main__.Node']['retained_bytes'] >= chain > 300 * 32
+
+
+def dominated(found, addresses):
+    """The bytes of all objects that one of those dominates, or is."""
+    wanted, total = set(addresses), 0
+    for address, row in found.items():
+        at = address
+        while at and at not in wanted:
+            at = found[at]['dominator_address']
+        total += row['occupied_bytes'] if at else 0
+    return total
+
+
+def test_the_outer_holds_the_inner(found):
+    caches = [row for row in found.values() if row['type'] == '__main__.Cache']
+    outer, inner = sorted(caches, key=lambda row: -row['retained_bytes'])
+    assert inner['dominator_address'] == outer['address']
+    # not what lies in `inner`: a stale word of a stack may refer to that, too
+    assert outer['retained_bytes'] >= inner['retained_bytes'] + outer['occupied_bytes']
+    buffers = [row for row in found.values() if row['type'] == 'bytearray']
+    assert max(row['retained_bytes'] for row in buffers) > 7000
+
+
+def test_what_nothing_holds_is_told(core, graph, found):
+    rows = {row['by']: row for row in lines(core, 'retained', '--table', 'held')}
+    lost = found.keys() - graph.all
+    assert rows['nothing']['objects'] == len(lost) and rows['roots']['objects'] == len(graph.all)
+    assert rows['nothing']['occupied_bytes'] == sum(found[one]['occupied_bytes'] for one in lost)
+    for address in lost:
+        assert found[address]['retained_bytes'] == found[address]['occupied_bytes']
+        assert not found[address]['dominator_address'] and not found[address]['root']
+
+
+def test_type_and_limit_are_for_both_tables(core, found):
+    rows = lines(core, 'retained', '--type', '__main__.*', '--table', 'objects', '--limit', '7')
+    assert rows == [row for row in found.values() if re.match(r'__main__\.', row['type'])][:7]
+    rows = lines(core, 'retained', '--type', '__main__.*')
+    assert {row['type'] for row in rows} == {'__main__.Node', '__main__.Cache'}
+    assert len(lines(core, 'retained', '--table', 'objects')) == 100
