@@ -111,8 +111,9 @@ def cores():
 
 @pytest.fixture(scope='session')
 def newest():
-    """The newest interpreter as it is: for tests that don't depend on the version."""
-    here = [found for found in harness.interpreters() if not found.root]
+    """The newest interpreter with a GIL as it is: for tests that don't depend on the version."""
+    here = [found for found in harness.interpreters()
+            if not found.root and not found.free_threaded]
     return max(here, key=lambda found: (found.version, not found.environment))
 
 

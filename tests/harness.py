@@ -42,6 +42,7 @@ class Interpreter:
         self.options = list(options)    # for memheap, to find its files
         self.root = root                # of a chroot
         self.files = files
+        self.free_threaded = '-freethreaded' in name
 
     def __repr__(self):
         return self.name
@@ -62,11 +63,13 @@ ASK = ('import sys, sysconfig, json, platform;'
        'sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED")'
        ' else None, sysconfig.get_config_var("LIBDIR"), sys.prefix,'
        'bool(sysconfig.get_config_var("Py_GIL_DISABLED")),'
-       'bool(sysconfig.get_config_var("Py_DEBUG"))]))')
+       '"pydebug" if sysconfig.get_config_var("Py_DEBUG") else'
+       ' "tracerefs" if sysconfig.get_config_var("Py_TRACE_REFS") else ""]))')
 
 
 def ask(command, **more):
-    """[version, implementation, libpython or None, its directory, prefix, free-threaded, debug]"""
+    """[version, implementation, libpython or None, its directory, prefix, free-threaded,
+    "pydebug", "tracerefs" or ""]"""
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
     environment.update(more)
     said = ''
@@ -168,13 +171,15 @@ def without_symbols(path, root, about):
     return None
 
 
-def allocators(command, version):
+def allocators(command, version, free_threaded):
     """(suffix, PYTHONMALLOC or None) of what an interpreter can allocate with."""
     yield '', None
     if version < (3, 6):        # 2.7 has no PYTHONMALLOC
         return
     # 3.6's "debug" takes malloc for all
     yield '-debugmalloc', 'debug' if version >= (3, 7) else 'pymalloc_debug'
+    if free_threaded:           # which have no other than mimalloc
+        return
     yield '-malloc', 'malloc'
     if version >= (3, 13) and ask(command, PYTHONMALLOC='mimalloc'):
         yield '-mimalloc', 'mimalloc'
@@ -190,6 +195,30 @@ def forms(path, root, about):
     yield '-stripped', *stripped, True
     if tuple(about[0]) >= (3, 8):       # those before need their program's file
         yield '-nofile', *stripped, False
+HEAPS = ['&mi_heap_visit_blocks', '&_mi_abandoned_pool_visit_blocks',
+         '&((_PyThreadStateImpl *) 0)->mimalloc.heaps', 'sizeof(mi_heap_t)',
+         '&((PyInterpreterState *) 0)->mimalloc.abandoned_pool']
+
+
+@functools.lru_cache(maxsize=None)
+def heaps_environment(path):
+    """For fixtures/heaps.c: where that finds mimalloc's functions and heaps, says gdb."""
+    values = []
+    for expression in ['&Py_IsInitialized', *HEAPS]:
+        output = subprocess.run(['gdb', '-nx', '-batch', '-ex', 'print (long) ' + expression, path],
+                                capture_output=True, text=True).stdout
+        found = re.search(r'^\$1 = (\d+)$', output, re.M)
+        if not found:       # no debug information
+            return {}
+        values.append(int(found.group(1)))
+    os.makedirs(SCRATCH, exist_ok=True)
+    library = os.path.join(SCRATCH, 'heaps.so')
+    new = '%s.%d' % (library, os.getpid())
+    subprocess.run(['cc', '-shared', '-fPIC', '-Wall', '-O1', '-o', new,
+                    os.path.join(FIXTURES, 'heaps.c')], check=True)
+    os.rename(new, library)
+    values[1:3] = [value - values[0] for value in values[1:3]]
+    return {'MEMHEAP_HEAPS': ' '.join([library, *map(str, values[1:])])}
 
 
 def flavours(path, root=None):
@@ -199,25 +228,29 @@ def flavours(path, root=None):
     about = ask(command)
     if not about:
         return
-    version, implementation, _, _, _, free_threaded, debug = about
-    if implementation != 'cpython' or free_threaded or \
-            not OLDEST <= tuple(version[:2]) <= NEWEST:
+    version, implementation, library, directory, _, free_threaded, debug = about
+    if implementation != 'cpython' or not OLDEST <= tuple(version[:2]) <= NEWEST:
         return
     where = 'pyenv' if '.pyenv' in path else 'system'
     if root:
         where = os.path.basename(root.rstrip('/'))
-    name = '%s-%s' % (where, '.'.join(map(str, version)))
+    name = '%s-%s' % (where, '.'.join(map(str, version)) + ('-freethreaded' if free_threaded else ''))
     make = functools.partial(Interpreter, version=tuple(version), root=root,
                              options=['--sysroot', root] if root else [])
-    if debug:       # its debug hooks are on, and nothing but DWARF tells its layout
-        yield make(name + '-pydebug', command)
+    if debug:       # nothing but DWARF tells its layout
+        yield make('%s-%s' % (name, debug), command)
         return
+    heaps = {}
+    if free_threaded:
+        heaps = heaps_environment(os.path.join(directory, library)
+                                  if library and links(path, library) else os.path.realpath(path))
     for form, form_command, environment, files in forms(path, root, about):
-        for suffix, malloc in allocators(command, tuple(version)):
+        for suffix, malloc in allocators(command, tuple(version), free_threaded):
             if form and malloc and not os.environ.get('MEMHEAP_TEST_MATRIX'):
                 continue
             more = {'PYTHONMALLOC': malloc} if malloc else {}
-            yield make(name + form + suffix, form_command, environment=dict(environment, **more),
+            yield make(name + form + suffix, form_command,
+                       environment=dict(environment, **heaps, **more),
                        files=files)
 
 

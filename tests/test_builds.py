@@ -29,7 +29,7 @@ def plain():
     """The release builds of this machine as they are, one for each version."""
     found = [one for one in harness.interpreters() if not one.root and not one.environment and
              one.version >= (3, 6) and      # that is when PYTHONMALLOC came
-             'strip' not in one.name and 'pydebug' not in one.name]
+             'strip' not in one.name and 'pydebug' not in one.name and not one.free_threaded]
     assert found
     return found
 
@@ -110,10 +110,12 @@ def test_without_debug_hooks(plain):
 def with_mimalloc():
     """Interpreters that know PYTHONMALLOC=mimalloc: as they are, and stripped."""
     found = [one for one in harness.interpreters() if one.name.endswith('-mimalloc')]
+    names = {one.name.replace('-mimalloc', '-stripped') for one in found}
+    found += [one for one in harness.interpreters()
+              if one.name in names or one.free_threaded and 'debug' not in one.name]
     if not found:
         pytest.skip('no interpreter of 3.13 or later, whose builds have mimalloc')
-    names = {one.name.replace('-mimalloc', '-stripped') for one in found}
-    return found + [one for one in harness.interpreters() if one.name in names]
+    return found
 
 
 @pytest.mark.parametrize('malloc', ['mimalloc', 'mimalloc_debug'])
@@ -123,7 +125,8 @@ def test_mimalloc(malloc):
         resolution = report['resolution']
         assert resolution['allocator'] == malloc.replace('_debug', ', debug hooks')
         assert resolution['mimalloc_method'] == (
-            'search for segments' if 'strip' in interpreter.name else 'symbol _mi_heap_main')
+            'search for segments' if interpreter.name.endswith(('stripped', 'nofile')) else
+            'symbol _mi_heap_main')
         assert report['pymalloc']['arenas'] == 0
         assert ('mimalloc/debug guards' in memory) == ('debug' in malloc)
 

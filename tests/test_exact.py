@@ -10,15 +10,15 @@ import pytest
 import harness
 
 PROGRAMS = ['zoo', 'library', 'threads', 'chunks', 'interpreters', 'arrays', 'web django', 'web flask',
-            'fragmented 10', 'fragmented 50', 'fragmented 90']
+            'fragmented 10', 'fragmented 50', 'fragmented 90', 'heaps']
 # Stripped interpreters differ in how the runtime and the allocators are found, not in the objects.
-PROGRAMS_STRIPPED = ['zoo', 'threads', 'chunks']
+PROGRAMS_STRIPPED = ['zoo', 'threads', 'chunks', 'heaps']
 # Without files, types have to be named otherwise.
 PROGRAMS_NOFILE = ['zoo', 'library', 'interpreters', 'arrays']
 # Debug hooks and other allocators move all that is in blocks, whatever it is.
-PROGRAMS_ALLOCATOR = ['zoo', 'threads', 'interpreters']
+PROGRAMS_ALLOCATOR = ['zoo', 'threads', 'interpreters', 'heaps']
 # mimalloc in place of pymalloc: the same objects in other blocks.
-PROGRAMS_MIMALLOC = ['zoo', 'threads', 'chunks', 'interpreters']
+PROGRAMS_MIMALLOC = ['zoo', 'threads', 'chunks', 'interpreters', 'heaps']
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -34,6 +34,9 @@ def core(request, cores, interpreter):
         pytest.skip('other allocators: ' + ', '.join(PROGRAMS_ALLOCATOR))
     if os.environ.get('MEMHEAP_TEST_MATRIX') and request.param != 'zoo':
         pytest.skip('of all combinations: zoo')
+    if request.param == 'heaps' and 'mimalloc' not in interpreter.name and \
+            not interpreter.free_threaded:
+        pytest.skip('heaps: where mimalloc is')
     return cores.get(interpreter, *request.param.split())
 
 
@@ -136,8 +139,8 @@ def skip_if_many(core):
 def test_mimalloc_heap_equals_debugmallocstats(core):
     """Where the GIL is, that prints the main thread's heap."""
     report = core.report()
-    if not report['resolution']['mimalloc_method']:
-        pytest.skip('%s: allocates with pymalloc' % core)
+    if not report['resolution']['mimalloc_method'] or report['python']['free_threaded']:
+        pytest.skip('%s: does not allocate with mimalloc, or has no GIL' % core)
     text = core.text('mallocstats.txt')
     theirs = {name: int(size) for name, size in re.findall(r'^    (.*): (\d+)$', text, re.M)}
     main = core.facts()['pid']      # of the thread states, which are those of before the fork
@@ -145,6 +148,24 @@ def test_mimalloc_heap_equals_debugmallocstats(core):
     assert heap['used_blocks'] == theirs['Allocated Blocks']
     assert heap['used_bytes'] == theirs['Allocated Bytes'] == theirs['Allocated Bytes w/ Overhead']
     assert heap['used_bytes'] + heap['free_bytes'] == theirs['Bytes Reserved']
+
+
+def test_every_mimalloc_heap_equals_its_own_count(core):
+    """In free-threaded builds fixtures/heaps.c asks mimalloc."""
+    if 'MEMHEAP_HEAPS' not in core.interpreter.environment:
+        pytest.skip('%s: is no free-threaded build with debug information' % core)
+    theirs, mine = collections.Counter(), collections.Counter()
+    uses = ['memory', 'objects', 'gc objects', 'gc objects with pre-header']
+    for line in core.text('heaps.txt').splitlines():
+        heap, use, *numbers = line.split()
+        for key, number in zip(('used', 'bytes', 'reserved'), map(int, numbers)):
+            theirs[int(heap, 16), uses[int(use)], key] += number
+    for row in core.report()['mimalloc']['heaps']:
+        heap = int(row['address'] or '0', 16)
+        mine[heap, row['use'], 'used'] += row['used_blocks']
+        mine[heap, row['use'], 'bytes'] += row['used_bytes']
+        mine[heap, row['use'], 'reserved'] += row['used_bytes'] + row['free_bytes']
+    assert len(theirs) >= 8 * 3 and theirs == mine
 
 
 def test_pymalloc_totals_equal_debugmallocstats(core):
@@ -262,6 +283,8 @@ def test_gc_state_equals_module_gc(core):
 
 
 def test_tracked_objects_are_those_on_the_lists(core):
+    if core.report()['python']['free_threaded']:
+        pytest.skip('%s: has no lists' % core)
     gc = core.report('gc')['gc']
     listed = sum(row['objects'] for row in gc['generations']) + gc['freeze_count']
     assert gc['tracked_objects'] == listed

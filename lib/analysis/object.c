@@ -81,7 +81,7 @@ static const struct memheap_column object_columns[] = {
 			     "What sys.getsizeof() would say" },
 	[OBJECT_OCCUPIED] = { "occupied_bytes", "OCCUPIED", MEMHEAP_BYTES,
 			      "Its block and the buffers that only it owns" },
-	[OBJECT_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT, "PyObject.ob_refcnt" },
+	[OBJECT_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT, "As in the objects command" },
 	[OBJECT_TRACKED] = { "gc_tracked", "TRACKED", MEMHEAP_FLAG, "gc.is_tracked()" },
 	[OBJECT_RELATION] = { "relation", "RELATION", MEMHEAP_TEXT,
 			      "self: the object at the address; owner: it owns the buffer there; "

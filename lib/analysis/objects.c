@@ -38,7 +38,9 @@ static const struct memheap_column objects_columns[] = {
 			       "really take; 0 for an object in static data without buffers" },
 	[OBJECTS_TRACKED] = { "gc_tracked", "TRACKED", MEMHEAP_FLAG, "gc.is_tracked()" },
 	[OBJECTS_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT,
-			       "PyObject.ob_refcnt; 4294967295 for an immortal object" },
+			       "PyObject.ob_refcnt; 4294967295 for an immortal object. In "
+			       "free-threaded builds what the owner and other threads count, "
+			       "less what deferred counting adds" },
 	[OBJECTS_REGION] = { "region", "REGION", MEMHEAP_TEXT,
 			     "What the memory is that it lies in" },
 	[OBJECTS_VALUE] = { "value", "VALUE", MEMHEAP_TEXT,

@@ -97,6 +97,7 @@ const struct memheap_table_shape mimalloc_heaps_shape = {
 };
 
 static const char *const uses[MIMALLOC_USES] = {
+	[MIMALLOC_ANY] = "all",
 	[MIMALLOC_MEM] = "memory",
 	[MIMALLOC_OBJECT] = "objects",
 	[MIMALLOC_GC] = "gc objects",
@@ -124,7 +125,7 @@ static void add_heap(struct memheap_report *report, const struct mimalloc_heap *
 	row[HEAPS_THREAD] = heap_thread(&s->python, heap);
 	if (heap->at)
 		row[HEAPS_ADDRESS] = cell_number(heap->at);
-	row[HEAPS_USE] = cell_text(s->blocks.mimalloc.divided ? uses[heap->use] : "all");
+	row[HEAPS_USE] = cell_text(uses[heap->use]);
 	row[HEAPS_PAGES] = cell_number(heap->pages);
 	row[HEAPS_USED] = cell_number(heap->used);
 	row[HEAPS_USED_BYTES] = cell_number(heap->used_bytes);

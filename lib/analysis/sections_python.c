@@ -20,7 +20,8 @@ static const struct memheap_column python_columns[] = {
 	[PYTHON_VERSION] = { "version", "VERSION", MEMHEAP_TEXT, "As in sys.version" },
 	[PYTHON_HEXVERSION] = { "hexversion", "HEXVERSION", MEMHEAP_ID, "As sys.hexversion" },
 	[PYTHON_BUILD] = { "build", "BUILD", MEMHEAP_TEXT,
-			   "release, or debug (configured --with-pydebug)" },
+			   "release; debug (configured --with-pydebug); or trace-refs "
+			   "(configured --with-trace-refs), where all objects are linked" },
 	[PYTHON_FREE_THREADED] = { "free_threaded", "FREE-THREADED", MEMHEAP_FLAG,
 				   "Whether it is a build without the GIL" },
 	[PYTHON_INTERPRETERS] = { "interpreters", "INTERPRETERS", MEMHEAP_COUNT,
@@ -55,7 +56,9 @@ void add_python(struct memheap_report *report)
 	row[PYTHON_IMPLEMENTATION] = cell_text("CPython");
 	row[PYTHON_VERSION] = cell_text(python->version_text);
 	row[PYTHON_HEXVERSION] = cell_number(python->version);
-	row[PYTHON_BUILD] = cell_text(python->debug ? "debug" : "release");
+	row[PYTHON_BUILD] = cell_text(python->traces_references ? "trace-refs"
+				      : python->debug           ? "debug"
+								: "release");
 	row[PYTHON_FREE_THREADED] = cell_number(python->free_threaded);
 	row[PYTHON_INTERPRETERS] = cell_number(python->interpreters.count);
 	row[PYTHON_THREADS] = cell_number(python->threads.count);
@@ -249,7 +252,8 @@ static const struct memheap_column generations_columns[] = {
 	[GENERATIONS_DURATION] = { "duration_nanoseconds", "DURATION", MEMHEAP_COUNT,
 				   "gc.get_stats()['duration'], from 3.15 on" },
 	[GENERATIONS_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT,
-				  "Objects on its list; absent where it was not walked" },
+				  "Objects on its list; absent where it was not walked, and in "
+				  "free-threaded builds, which have no lists" },
 };
 
 const struct memheap_table_shape generations_shape = {
@@ -281,7 +285,7 @@ static void add_generations(struct memheap_report *report, const struct gc_state
 			row[GENERATIONS_CANDIDATES] = cell_number(generation->candidates);
 			row[GENERATIONS_DURATION] = cell_number(generation->duration);
 		}
-		if (count)
+		if (count && gc->lists)
 			row[GENERATIONS_OBJECTS] = cell_number(generation->objects);
 	}
 }
@@ -302,7 +306,7 @@ void add_gc(struct memheap_report *report, bool count)
 			continue;
 		if (!gc_read(python, i, &gc))
 			continue;
-		if (count)
+		if (count && gc.lists)
 			gc_count_objects(python, &gc, &report->gaps);
 		add_generations(report, &gc, count);
 		if (i)
@@ -311,7 +315,8 @@ void add_gc(struct memheap_report *report, bool count)
 		if (gc.knows_enabled)
 			row[GC_ENABLED] = cell_number(gc.enabled);
 		row[GC_COLLECTING] = cell_number(gc.collecting);
-		row[GC_FREEZE_COUNT] = cell_number(gc.permanent_objects);
+		row[GC_FREEZE_COUNT] =
+			cell_number(gc.lists ? gc.permanent_objects : s->objects.frozen);
 		if (gc.knows_garbage)
 			row[GC_GARBAGE] = cell_number(gc.garbage);
 	}

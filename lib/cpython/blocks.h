@@ -101,6 +101,7 @@ struct block {
 			*/
 	uint8_t allocator; /* enum allocator */
 	uint8_t guards;    /* of the debug hooks, one within the other */
+	uint8_t use;       /* enum mimalloc_use */
 };
 
 /* Blocks of one size in a row: those of a pool, or a page of mimalloc, that were ever handed out.
@@ -112,6 +113,7 @@ struct block_run {
 	uint64_t step;             /* from one block to the next: the allocator's size of a block */
 	unsigned guards;           /* of a used block, one within the other */
 	unsigned guard_bytes;      /* of each, at both ends */
+	uint8_t use;               /* enum mimalloc_use */
 	bool *opaque;              /* some object of it has an opaque type */
 	const struct arena *arena; /* of pymalloc, or NULL */
 	struct pool *pool;         /* likewise */
@@ -175,6 +177,7 @@ static inline struct block run_block(const struct block_run *run, uint32_t index
 		.start = run->start + index * run->step,
 		.size = run->step,
 		.allocator = run->page ? ALLOCATOR_MIMALLOC : ALLOCATOR_PYMALLOC,
+		.use = run->use,
 	};
 
 	if (guarded)

@@ -2,6 +2,8 @@
 #include "classify.h"
 #include "gc_head.h"
 
+#include "refcount.h"
+
 #define REFCOUNT_MAX      (1ULL << 44)
 #define REFCOUNT_POINTERS 0xFFFF /* above it, a refcount may be a pointer in truth */
 #define OBJECT_FLAGS_MAX  0xF    /* those that CPython defines: Include/object.h, refcount.h */
@@ -24,11 +26,35 @@ static bool judge_flags(const struct layout *layout, const uint8_t *word)
 	       !field_load(layout, word, FIELD_OBJECT_OVERFLOW);
 }
 
+/*
+ * The header of free-threaded builds: the thread that owns the object, a lock of a few bits, bits
+ * of the garbage collector, the owner's count, the others' count. An object without owner has only
+ * the latter. 3.13 Include/object.h, struct _object
+ */
+static bool judge_split_refcount(const struct judge *judge, const uint8_t *bytes)
+{
+	const struct layout *layout = &judge->python->layout;
+	uint64_t thread = field_load(layout, bytes, FIELD_OBJECT_THREAD);
+	uint64_t local = field_load(layout, bytes, FIELD_OBJECT_REF_LOCAL);
+	uint64_t shared = field_load(layout, bytes, FIELD_OBJECT_REF_SHARED);
+
+	if (field_load(layout, bytes, FIELD_OBJECT_GC_BITS) > GC_BITS_ALL)
+		return false;
+	if (local == REF_LOCAL_IMMORTAL)
+		return !shared;
+	if (thread % sizeof(vaddr) || (!thread && local))
+		return false;
+	return split_refcount(layout, bytes) > 0 || (shared & REF_SHARED_FLAGS) == REF_QUEUED;
+}
+
 static bool judge_refcount(const struct judge *judge, const uint8_t *bytes)
 {
 	const struct layout *layout = &judge->python->layout;
-	uint64_t refcount = field_load(layout, bytes, FIELD_OBJECT_REFCOUNT);
+	uint64_t refcount;
 
+	if (has_split_refcount(layout))
+		return judge_split_refcount(judge, bytes);
+	refcount = field_load(layout, bytes, FIELD_OBJECT_REFCOUNT);
 	if (!refcount)
 		return false;
 	if (layout_has(layout, FIELD_OBJECT_OVERFLOW) && !judge_flags(layout, bytes))
@@ -74,6 +100,13 @@ static bool has_preheader(const struct judge *judge, const struct type *type, co
 		       layout_constant(layout, CONSTANT_TYPE_HEAP);
 }
 
+/* The heap that instances are allocated from, where heaps have uses: 3.13
+ * Include/internal/pycore_object_alloc.h, _PyObject_GetAllocationHeap() */
+static enum mimalloc_use use_of(const struct type *type)
+{
+	return type->preheader ? MIMALLOC_GC_PRE : type->gc ? MIMALLOC_GC : MIMALLOC_OBJECT;
+}
+
 /* Whether an object with a pre-header of `preheader` bytes begins in the candidate. */
 static bool judge_at(const struct judge *judge, const struct candidate *candidate,
 		     uint32_t preheader, struct verdict *ret)
@@ -92,7 +125,7 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 	       !has_preheader(judge, type, bytes, candidate->size - preheader);
 	if (preheader != (bare ? 0 : type->preheader))
 		return false;
-	if (!judge_refcount(judge, bytes))
+	if (!judge_refcount(judge, bytes) || (candidate->use && candidate->use != use_of(type)))
 		return false;
 	*ret = (struct verdict){
 		.object = {
@@ -104,7 +137,16 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 		},
 		.type = index,
 	};
-	return bare || !type->gc || judge_links(judge, &ret->object, &ret->tracked);
+	if (bare || !type->gc)
+		return true;
+	if (has_split_refcount(layout)) {
+		uint64_t bits = field_load(layout, bytes, FIELD_OBJECT_GC_BITS);
+
+		ret->tracked = bits & GC_BITS_TRACKED;
+		ret->frozen = bits & GC_BITS_FROZEN;
+		return true;
+	}
+	return judge_links(judge, &ret->object, &ret->tracked);
 }
 
 bool judge_header(const struct judge *judge, const struct candidate *candidate, struct verdict *ret)

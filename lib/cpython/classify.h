@@ -11,6 +11,7 @@ struct candidate {
 	uint64_t size;
 	uint64_t before; /* static data: bytes that can be read before it */
 	bool is_static;
+	uint8_t use; /* enum mimalloc_use: what its heap is for */
 };
 
 struct judge {
@@ -23,6 +24,7 @@ struct verdict {
 	struct object object;
 	uint32_t type;
 	bool tracked; /* by the garbage collector, with links that lead back */
+	bool frozen;  /* by gc.freeze(): only known in free-threaded builds */
 };
 
 /* Whether the candidate begins with a known type, a plausible refcount and sound GC links, before

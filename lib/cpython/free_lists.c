@@ -86,7 +86,7 @@ static void park_chain(const struct marking *marking, vaddr object, uint64_t cou
 	}
 }
 
-/* A free list of an interpreter. */
+/* A free list of an interpreter, or of a thread. */
 struct list_row {
 	enum free_list_kind kind;
 	enum field_id list, count;
@@ -108,34 +108,39 @@ static const struct list_row rows[] = {
 	  FIELD_COUNT },
 	{ FREE_LIST_GENERATOR_SEND, FIELD_GEN_SEND_FREE_LIST, FIELD_GEN_SEND_FREE_COUNT,
 	  FIELD_COUNT },
-	{ FREE_LIST_MEMORY_ERROR, FIELD_MEMORY_ERROR_FREE_LIST, FIELD_MEMORY_ERROR_FREE_COUNT,
-	  FIELD_EXCEPTION_DICT },
 };
 
-static void mark_row(const struct marking *marking, vaddr interp, const struct list_row *row)
+static const struct list_row memory_error_row = {
+	FREE_LIST_MEMORY_ERROR,
+	FIELD_MEMORY_ERROR_FREE_LIST,
+	FIELD_MEMORY_ERROR_FREE_COUNT,
+	FIELD_EXCEPTION_DICT,
+};
+
+static void mark_row(const struct marking *marking, vaddr state, const struct list_row *row)
 {
 	const struct memory *memory = &marking->python->memory;
 	uint64_t count, head;
 
-	if (!memory_field(memory, interp, row->count, &count))
+	if (!memory_field(memory, state, row->count, &count))
 		return;
 	if (row->link == FIELD_COUNT) {
 		uint64_t room = memory->layout->fields[row->list].size / sizeof(vaddr);
 
-		park_array(marking, memory_address(memory, interp, row->list), MIN(count, room),
+		park_array(marking, memory_address(memory, state, row->list), MIN(count, room),
 			   row->kind);
-	} else if (memory_field(memory, interp, row->list, &head)) {
+	} else if (memory_field(memory, state, row->list, &head)) {
 		park_chain(marking, head, count, row->link, row->kind);
 	}
 }
 
 /* A list for each small length, linked through the first item. Objects/tupleobject.c */
-static void mark_tuples(const struct marking *marking, vaddr interp)
+static void mark_tuples(const struct marking *marking, vaddr state)
 {
 	const struct memory *memory = &marking->python->memory;
 	const struct layout *layout = memory->layout;
-	vaddr lists = memory_address(memory, interp, FIELD_TUPLE_FREE_LISTS);
-	vaddr counts = memory_address(memory, interp, FIELD_TUPLE_FREE_COUNTS);
+	vaddr lists = memory_address(memory, state, FIELD_TUPLE_FREE_LISTS);
+	vaddr counts = memory_address(memory, state, FIELD_TUPLE_FREE_COUNTS);
 	uint64_t room = layout->fields[FIELD_TUPLE_FREE_LISTS].size / sizeof(vaddr);
 	/* up to 3.10 the first list holds the live empty tuple */
 	uint64_t first = !layout_constant(layout, CONSTANT_TUPLE_FREE_LIST_FIRST);
@@ -252,6 +257,21 @@ static void mark_numbers(const struct marking *marking)
 	}
 }
 
+/* Marks the lists of an interpreter, or (free-threaded builds) of a thread. */
+static void mark_lists(const struct marking *marking, vaddr state)
+{
+	const struct memory *memory = &marking->python->memory;
+	uint64_t slice;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		mark_row(marking, state, &rows[i]);
+	mark_tuples(marking, state);
+	if (memory_field(memory, state, FIELD_SLICE_CACHE, &slice) && slice)
+		park(marking, slice, FREE_LIST_SLICE);
+	if (layout_has(memory->layout, SIZE_FREE_LIST_STATE))
+		mark_state(marking, memory_address(memory, state, FIELD_FREE_LIST_STATE));
+}
+
 void free_lists_mark(struct block_map *map, const struct python *python,
 		     const struct type_table *types)
 {
@@ -259,16 +279,15 @@ void free_lists_mark(struct block_map *map, const struct python *python,
 
 	mark_numbers(&marking);
 	for (size_t i = 0; i < python->interpreters.count; i++) {
-		vaddr interp = python->interpreters.items[i].at, slice;
+		vaddr interp = python->interpreters.items[i].at;
 
-		for (size_t j = 0; j < ARRAY_SIZE(rows); j++)
-			mark_row(&marking, interp, &rows[j]);
-		mark_tuples(&marking, interp);
-		if (memory_field(&python->memory, interp, FIELD_SLICE_CACHE, &slice) && slice)
-			park(&marking, slice, FREE_LIST_SLICE);
-		if (layout_has(&python->layout, SIZE_FREE_LIST_STATE))
-			mark_state(&marking,
-				   memory_address(&python->memory, interp, FIELD_FREE_LIST_STATE));
+		mark_row(&marking, interp, &memory_error_row);
+		if (!layout_has(&python->layout, FIELD_THREAD_FREE_LISTS))
+			mark_lists(&marking, interp);
+	}
+	for (size_t i = 0; i < python->threads.count; i++) {
+		if (layout_has(&python->layout, FIELD_THREAD_FREE_LISTS))
+			mark_lists(&marking, python->threads.items[i].at);
 	}
 }
 

@@ -5,6 +5,8 @@
 #include "gc_head.h"
 #include "old_runtime.h"
 
+#include "refcount.h"
+
 #define HEAD_STEP     4 /* Debian's 3.13 aligns list heads to 4 bytes */
 #define SEARCH_BYTES  96
 #define DURATION_MAX  1e9 /* seconds */
@@ -163,10 +165,12 @@ bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 	vaddr gc = python->interpreters.items[index].gc, generations;
 	uint64_t enabled = 0, garbage = 0;
 
-	generations = find_generations(memory, gc);
+	/* free-threaded builds have no lists: the collector visits the heaps of mimalloc */
+	generations = has_split_refcount(layout) ? memory_address(memory, gc, FIELD_GC_GENERATIONS)
+						 : find_generations(memory, gc);
 	if (!generations)
 		return false;
-	*ret = (struct gc_state){ .interpreter = index };
+	*ret = (struct gc_state){ .interpreter = index, .lists = !has_split_refcount(layout) };
 	ret->knows_enabled = read_variable(python, gc, FIELD_GC_ENABLED, "enabled", &enabled);
 	ret->enabled = enabled;
 	ret->collecting = is_collecting(python, index);
@@ -185,7 +189,8 @@ bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret)
 	if (garbage)
 		memory_field(memory, garbage, FIELD_VAR_SIZE, &ret->garbage);
 	ret->permanent = memory_address(memory, gc, FIELD_GC_PERMANENT);
-	if (layout_has(layout, FIELD_GC_PERMANENT) && gc_head_is_linked(memory, ret->permanent))
+	if (ret->lists && layout_has(layout, FIELD_GC_PERMANENT) &&
+	    gc_head_is_linked(memory, ret->permanent))
 		ret->permanent_objects = list_length(memory, ret->permanent, NULL);
 	return true;
 }

@@ -16,6 +16,7 @@ struct gc_generation {
 
 struct gc_state {
 	uint32_t interpreter;
+	bool lists; /* tracked objects are on lists; not in free-threaded builds */
 	bool enabled, collecting;
 	bool knows_duration; /* and the number of candidates */
 	bool incremental;    /* the lists of generations 1 and 2 are halves of one */

@@ -112,6 +112,7 @@ static void account(const struct pass *pass, struct worker *worker, const struct
 	totals->block_bytes += times * block_bytes;
 	totals->static_bytes += times * static_bytes;
 	totals->tracked += times * verdict->tracked;
+	totals->frozen += times * verdict->frozen;
 	if (measure->unreadable && sign > 0)
 		gap_add(&worker->gaps, GAP_OBJECT_UNREADABLE, verdict->object.at, 0);
 	if (block_bytes && is_interned(pass, verdict)) {
@@ -191,6 +192,7 @@ static void judge_block(const struct pass *pass, struct worker *worker, const st
 		.bytes = bytes,
 		.at = block->start,
 		.size = block_room(block, bytes),
+		.use = block->use,
 	};
 	block_tag *tag = &pass->map->tags[block->id], used = BLOCK_USED;
 	struct verdict verdict;
@@ -300,7 +302,7 @@ bool judge_block_id(const struct judge *judge, const struct block_map *map, bloc
 		    struct verdict *verdict)
 {
 	struct block block = block_get(map, id);
-	struct candidate candidate = { .at = block.start };
+	struct candidate candidate = { .at = block.start, .use = block.use };
 
 	candidate.bytes = image_at(judge->python->memory.image, block.start, block.size);
 	if (!candidate.bytes)
@@ -395,6 +397,7 @@ static void merge_workers(struct objects *objects, const struct pass *pass, unsi
 			to->block_bytes += from->block_bytes;
 			to->static_bytes += from->static_bytes;
 			to->tracked += from->tracked;
+			to->frozen += from->frozen;
 		}
 		objects->interned.blocks += worker->interned.blocks;
 		objects->interned.bytes += worker->interned.bytes;

@@ -20,6 +20,7 @@ static void count_types(struct objects *objects)
 
 		objects->count += totals->objects;
 		objects->tracked += totals->tracked;
+		objects->frozen += totals->frozen;
 		if (!type->named)
 			gap_add(&objects->gaps, GAP_TYPE_UNREADABLE, type->at,
 				totals->block_bytes + totals->buffer_bytes);

@@ -20,6 +20,7 @@ struct type_totals {
 	uint64_t buffer_bytes;  /* blocks that only they own */
 	uint64_t static_bytes;  /* objects in static data */
 	uint64_t tracked;       /* objects that the garbage collector tracks */
+	uint64_t frozen;        /* by gc.freeze(), where each object tells */
 };
 
 /* Blocks of one use. */
@@ -43,7 +44,7 @@ struct objects {
 	struct block_totals unknown_chunks; /* used, but neither object nor buffer */
 	struct block_totals interned;       /* interned str among the objects, by their blocks */
 	uint32_t str_type;                  /* index of the type str */
-	uint64_t count, tracked, untracked;
+	uint64_t count, tracked, untracked, frozen;
 	size_t names_recovered; /* of static types, whose own text is missing */
 	struct gaps gaps;
 };

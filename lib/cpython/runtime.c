@@ -304,6 +304,7 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 		.runtime = python->runtime,
 		.version = version->hex,
 		.machine = target->process.machine,
+		.free_threaded = version->free_threaded,
 		.debug_offsets = version->debug_offsets,
 	};
 	struct memheap_error *error;
@@ -342,7 +343,8 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 	return NULL;
 }
 
-/* A debug build's structures have more members than those in the tables, which are of releases. */
+/* A debug build's structures have more members than those in the tables, which are of releases;
+ * reference tracing, up to 3.12, links all objects in front of their refcount. */
 static struct memheap_error *try_debug_build(struct python *python, const struct target *target,
 					     const struct modules *modules,
 					     const struct python_version *version,
@@ -350,28 +352,24 @@ static struct memheap_error *try_debug_build(struct python *python, const struct
 					     struct notices *notices)
 {
 	const char *path = python->module->path;
+	const char *kind =
+		version->traces_references ? "build with reference tracing" : "debug build";
 	struct memheap_error *error;
 
 	if (source == MEMHEAP_LAYOUT_TABLE)
 		return error_hint(error_create(MEMHEAP_NOT_PYTHON,
-					       "%s is a debug build, of which there is no table",
-					       path),
+					       "%s is a %s, of which there is no table", path,
+					       kind),
 				  "leave out --layout=table");
 	error = try_runtime(python, target, modules, version, MEMHEAP_LAYOUT_DWARF, notices);
 	if (error && !python->layout.dwarf_path) {
 		memheap_error_destroy(error);
 		return error_hint(error_create(MEMHEAP_NOT_PYTHON,
-					       "%s is a debug build, whose layout only its debug "
-					       "symbols tell",
-					       path),
+					       "%s is a %s, whose layout only its debug symbols "
+					       "tell",
+					       path, kind),
 				  "install the debug symbols of this interpreter");
 	}
-	/* --with-trace-refs links all objects, in front of their refcount */
-	if (!error && layout_offset(&python->layout, FIELD_OBJECT_REFCOUNT))
-		error = error_create(MEMHEAP_NOT_PYTHON,
-				     "%s is a build with reference tracing, whose heap is not "
-				     "known",
-				     path);
 	return error;
 }
 
@@ -393,11 +391,8 @@ static struct memheap_error *try_place(struct python *python, const struct runti
 	python->version_found = version.found;
 	python->free_threaded = version.free_threaded;
 	python->debug = version.debug;
-	if (version.free_threaded)
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "%s is a free-threaded build, whose heap is not known",
-				    module->path);
-	if (version.debug)
+	python->traces_references = version.traces_references;
+	if (version.debug || version.traces_references)
 		return try_debug_build(python, ladder->target, ladder->modules, &version,
 				       ladder->layout, ladder->notices);
 	return try_runtime(python, ladder->target, ladder->modules, &version, ladder->layout,

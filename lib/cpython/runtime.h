@@ -35,7 +35,8 @@ struct python {
 	uint32_t version;            /* PY_VERSION_HEX */
 	char version_text[24];       /* "3.13.0", "3.13.0rc1" */
 	bool free_threaded;
-	bool debug;
+	bool debug;             /* configured --with-pydebug */
+	bool traces_references; /* configured --with-trace-refs */
 	bool finalizing;
 	bool collecting; /* some garbage collection was going on */
 	struct layout layout;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "runtime_blocks.h"
 
+#include "../base/cleanup.h"
 #include "allocators/arena_map_search.h"
 #include "decoder.h"
 #include "types.h"
@@ -94,14 +95,63 @@ static void mark_interned(struct block_map *map, const struct python *python)
 	}
 }
 
+/* Marks the blocks that a chunk of a queue holds between its two indices. The lowest bit tells
+ * objects from other memory; where objects only lose a reference, they live. */
+static void mark_delayed_items(struct block_map *map, const struct memory *memory, vaddr chunk)
+{
+	const struct layout *layout = memory->layout;
+	vaddr items = memory_address(memory, chunk, FIELD_DELAYED_ITEMS);
+	uint64_t room = layout->fields[FIELD_DELAYED_ITEMS].size;
+	uint64_t size = layout_offset(layout, SIZE_DELAYED_ITEM), begin, end, item;
+
+	if (!size || !memory_field(memory, chunk, FIELD_DELAYED_READ, &begin) ||
+	    !memory_field(memory, chunk, FIELD_DELAYED_WRITE, &end))
+		return;
+	for (uint64_t i = begin; i < MIN(end, room / size); i++) {
+		if (!image_u64(memory->image, items + i * size, &item))
+			return;
+		if (!(item & 1) || !layout_knows(layout, CONSTANT_DELAYED_REFERENCES))
+			mark(map, item & ~1ULL, BUFFER_DELAYED);
+	}
+}
+
+/* The chunks of a queue are linked in a ring through its head; the link is their first word. */
+static void mark_delayed(struct block_map *map, const struct memory *memory, vaddr head)
+{
+	_cleanup_(id_map_deinit) struct id_map met = { 0 };
+	uint64_t chunk;
+
+	if (!image_u64(memory->image, head, &chunk))
+		return;
+	while (chunk && chunk != head && id_map_meet(&met, chunk)) {
+		mark_delayed_items(map, memory, chunk);
+		mark(map, chunk, BUFFER_DELAYED);
+		if (!image_u64(memory->image, chunk, &chunk))
+			return;
+	}
+}
+
 void runtime_blocks_mark(struct block_map *map, const struct python *python)
 {
+	const struct memory *memory = &python->memory;
+	const struct layout *layout = &python->layout;
+
 	for (size_t i = 0; i < python->interpreters.count; i++)
 		mark(map, python->interpreters.items[i].at, BUFFER_INTERPRETER);
 	for (size_t i = 0; i < python->threads.count; i++)
 		mark(map, python->threads.items[i].at, BUFFER_INTERPRETER);
 	for (size_t i = 0; i < map->pymalloc.states.count; i++)
 		mark(map, map->pymalloc.states.items[i].arenas, BUFFER_ALLOCATOR);
+	for (size_t i = 0; layout_has(layout, FIELD_THREAD_DELAYED) && i < python->threads.count;
+	     i++)
+		mark_delayed(
+			map, memory,
+			memory_address(memory, python->threads.items[i].at, FIELD_THREAD_DELAYED));
+	for (size_t i = 0;
+	     layout_has(layout, FIELD_INTERP_DELAYED) && i < python->interpreters.count; i++)
+		mark_delayed(map, memory,
+			     memory_address(memory, python->interpreters.items[i].at,
+					    FIELD_INTERP_DELAYED));
 	mark_arena_map(map, python);
 	mark_interned(map, python);
 }

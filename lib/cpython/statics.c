@@ -5,7 +5,8 @@
  */
 #include "statics.h"
 
-#define IMMORTAL_BIT     (1U << 31)
+#include "refcount.h"
+
 #define SMALL_NUMBER_MAX 0xFFFF
 
 /* The bytes that the object covers where it lies; 0 when it is none. */
@@ -65,7 +66,7 @@ static bool is_expected(const struct judge *judge, const struct verdict *verdict
 	if (object->type->metatype || is_moduledef(object->type))
 		return true;
 	if (its_own && layout_knows(layout, CONSTANT_IMMORTAL_REFCOUNT) &&
-	    !(field_load(layout, object->bytes, FIELD_OBJECT_REFCOUNT) & IMMORTAL_BIT))
+	    !object_is_immortal(layout, object->bytes))
 		return false;
 	if (!its_own && is_in_table(judge, object->at))
 		return false;

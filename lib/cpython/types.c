@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "refcount.h"
 #include "types.h"
 #include "values.h"
 
@@ -25,7 +26,8 @@ static bool looks_like_type(const struct memory *memory, const uint8_t *bytes)
 	int64_t item = field_load_signed(layout, bytes, FIELD_TYPE_ITEM_SIZE);
 	vaddr base = field_load(layout, bytes, FIELD_TYPE_BASE);
 
-	return field_load(layout, bytes, FIELD_OBJECT_REFCOUNT) &&
+	return (has_split_refcount(layout) ? split_refcount(layout, bytes) > 0
+					   : field_load(layout, bytes, FIELD_OBJECT_REFCOUNT)) &&
 	       field_load(layout, bytes, FIELD_TYPE_NAME) &&
 	       basic >= (int64_t)layout_offset(layout, SIZE_OBJECT) && basic < BASIC_SIZE_MAX &&
 	       item >= 0 && item < BASIC_SIZE_MAX && base % sizeof(vaddr) == 0;

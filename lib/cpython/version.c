@@ -80,6 +80,8 @@ bool version_find(const struct image *image, const struct module *module, vaddr 
 	*ret = (struct python_version){ 0 };
 	/* Include/object.h: exported where Py_REF_DEBUG is defined */
 	ret->debug = module_symbol(module, "_Py_NegativeRefcount", &symbol);
+	/* Include/modsupport.h: in place of PyModule_Create2 */
+	ret->traces_references = module_symbol(module, "PyModule_Create2TraceRefs", &symbol);
 	if (debug_offsets_at(image, runtime, &ret->hex, &ret->free_threaded)) {
 		ret->debug_offsets = true;
 		ret->found = "_Py_DebugOffsets";

@@ -9,7 +9,8 @@ struct python_version {
 	const char *found;  /* how it was found */
 	bool debug_offsets; /* _PyRuntime begins with a _Py_DebugOffsets */
 	bool free_threaded;
-	bool debug; /* configured --with-pydebug */
+	bool debug;             /* configured --with-pydebug */
+	bool traces_references; /* configured --with-trace-refs */
 };
 
 /*

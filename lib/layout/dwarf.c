@@ -266,24 +266,37 @@ static bool find_member(Dwarf_Die structure, const char *path, size_t length, st
 	return true;
 }
 
-static bool read_field(struct reader *reader, const struct field_name *name, struct field *field)
+static bool read_size(struct wanted *wanted, struct field *field)
 {
-	const char *structures = name->structure, *members = name->member;
-	struct wanted *wanted = NULL;
+	int size = dwarf_bytesize(&wanted->structure);
+
+	*field = (struct field){ (uint32_t)size, 1, 0, 0, FROM_DWARF };
+	return size > 0;
+}
+
+/* Reads the first of the alternatives `members` that the structure has. */
+static bool read_member(struct wanted *wanted, const char *members, struct field *field)
+{
 	char text[128];
 
-	while ((!wanted || !wanted->found) && next_alternative(&structures, text, sizeof(text)))
-		wanted = find_wanted(reader, text);
-	if (!wanted || !wanted->found)
-		return false;
-	if (!members) {
-		int size = dwarf_bytesize(&wanted->structure);
-
-		*field = (struct field){ (uint32_t)size, 1, 0, 0, FROM_DWARF };
-		return size > 0;
-	}
 	while (next_alternative(&members, text, sizeof(text))) {
 		if (find_member(wanted->structure, text, strlen(text), field))
+			return true;
+	}
+	return false;
+}
+
+static bool read_field(struct reader *reader, const struct field_name *name, struct field *field)
+{
+	const char *structures = name->structure;
+	char text[128];
+
+	while (next_alternative(&structures, text, sizeof(text))) {
+		struct wanted *wanted = find_wanted(reader, text);
+
+		if (wanted && wanted->found &&
+		    (name->member ? read_member(wanted, name->member, field)
+				  : read_size(wanted, field)))
 			return true;
 	}
 	return false;

@@ -84,13 +84,14 @@ static const struct version_table *choose_table(const struct layout_target *targ
 
 	_cleanup_free_ struct layout *own = calloc(1, sizeof(*own));
 	if (own && target->debug_offsets) {
-		version_constants(target->version, own->constants);
+		version_constants(target->version, target->free_threaded, own->constants);
 		debug_offsets_apply(own, target->image, target->runtime);
 	}
 	for (size_t i = 0; version_tables[i]; i++) {
 		const struct version_table *table = version_tables[i];
 
-		if (!version_table_fits(table, target->version))
+		if (!version_table_fits(table, target->version) ||
+		    table->free_threaded != target->free_threaded)
 			continue;
 		if (own && target->debug_offsets && sizes_agree(own, table, target->machine))
 			return table;
@@ -116,7 +117,7 @@ static void apply_table(struct layout *layout, const struct version_table *table
 void version_layout(const struct version_table *table, uint16_t machine, struct layout *ret)
 {
 	*ret = (struct layout){ .version = table->hexversion };
-	version_constants(ret->version, ret->constants);
+	version_constants(ret->version, table->free_threaded, ret->constants);
 	apply_table(ret, table, machine);
 }
 
@@ -166,6 +167,9 @@ static void apply_dwarf(struct layout *layout, const struct field fields[FIELD_C
 			first = i;
 		if (!field->source || !same_field(field, &fields[i]))
 			*field = fields[i];
+		/* the target's own offsets come without */
+		if (fields[i].size)
+			field->size = fields[i].size;
 	}
 	if (layout->differences)
 		notice_add(notices, NOTICE_LAYOUT_DIFFERS,
@@ -213,7 +217,7 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 	unsigned contradicted = 0;
 
 	*layout = (struct layout){ .version = target->version };
-	version_constants(target->version, layout->constants);
+	version_constants(target->version, target->free_threaded, layout->constants);
 	version_static_types(layout);
 	if (source != MEMHEAP_LAYOUT_DWARF) {
 		if (table)
@@ -234,6 +238,8 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 		if (read_dwarf(layout, target, fields))
 			apply_dwarf(layout, fields, notices);
 	}
+	if (layout_has(layout, FIELD_OBJECT_GC_BITS))
+		layout->fields[SIZE_GC_HEAD].offset = 0;
 	count_sources(layout);
 	return check(layout, source);
 }

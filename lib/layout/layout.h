@@ -81,9 +81,10 @@ struct layout_target {
 	const struct image *image;
 	const struct modules *modules;
 	const struct module *interpreter;
-	vaddr runtime;      /* _PyRuntime */
-	uint32_t version;   /* PY_VERSION_HEX */
-	uint16_t machine;   /* EM_* */
+	vaddr runtime;    /* _PyRuntime */
+	uint32_t version; /* PY_VERSION_HEX */
+	uint16_t machine; /* EM_* */
+	bool free_threaded;
 	bool debug_offsets; /* `runtime` begins with a _Py_DebugOffsets */
 };
 

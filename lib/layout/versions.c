@@ -4,14 +4,13 @@
 extern const struct version_table version_2_7_18, version_3_6_15, version_3_7_16, version_3_8_18,
 	version_3_9_18, version_3_10_13, version_3_11_7, version_3_12_1, version_3_13_0,
 	version_3_13_5_debian, version_3_13_18_debian, version_3_14_4, version_3_14_10,
-	version_3_15_2;
+	version_3_15_2, version_3_13_5t;
 
 const struct version_table *const version_tables[] = {
-	&version_2_7_18,        &version_3_6_15,         &version_3_7_16,
-	&version_3_8_18,        &version_3_9_18,         &version_3_10_13,
-	&version_3_11_7,        &version_3_12_1,         &version_3_13_0,
-	&version_3_13_5_debian, &version_3_13_18_debian, &version_3_14_4,
-	&version_3_14_10,       &version_3_15_2,         NULL,
+	&version_2_7_18,  &version_3_6_15,        &version_3_7_16,         &version_3_8_18,
+	&version_3_9_18,  &version_3_10_13,       &version_3_11_7,         &version_3_12_1,
+	&version_3_13_0,  &version_3_13_5_debian, &version_3_13_18_debian, &version_3_14_4,
+	&version_3_14_10, &version_3_15_2,        &version_3_13_5t,        NULL,
 };
 
 /* PY_VERSION_HEX of the first release of a minor version. */
@@ -21,11 +20,14 @@ const struct version_table *const version_tables[] = {
 
 #define RULES_MAX 5
 
-/* The value of a constant in versions [since, before). */
+/* The value of a constant in versions [since, before); a later rule overrides an earlier one. */
 struct rule {
 	uint32_t since, before;
 	uint64_t value;
+	bool free_threaded; /* in free-threaded builds only */
 };
+
+#define FREE_THREADED true
 
 static const struct rule rules[CONSTANT_COUNT][RULES_MAX] = {
 #define CONSTANT(name, ...) [CONSTANT_##name] = { __VA_ARGS__ },
@@ -38,14 +40,15 @@ bool version_table_fits(const struct version_table *table, uint32_t version)
 	return MINOR(table->hexversion) == MINOR(version);
 }
 
-void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT])
+void version_constants(uint32_t version, bool free_threaded, uint64_t constants[CONSTANT_COUNT])
 {
 	for (size_t i = 0; i < CONSTANT_COUNT; i++) {
 		constants[i] = CONSTANT_ABSENT;
 		for (size_t j = 0; j < RULES_MAX; j++) {
 			const struct rule *rule = &rules[i][j];
 
-			if (version >= rule->since && version < rule->before)
+			if (version >= rule->since && version < rule->before &&
+			    (free_threaded || !rule->free_threaded))
 				constants[i] = rule->value;
 		}
 	}

@@ -7,6 +7,7 @@
 struct version_table {
 	const char *name;    /* "3.13.5_debian" */
 	uint32_t hexversion; /* PY_VERSION_HEX */
+	bool free_threaded;
 	struct field fields[FIELD_COUNT];
 };
 
@@ -20,7 +21,7 @@ bool version_table_fits(const struct version_table *table, uint32_t version);
 void version_static_types(struct layout *layout);
 
 /* The constants of `version`. */
-void version_constants(uint32_t version, uint64_t constants[CONSTANT_COUNT]);
+void version_constants(uint32_t version, bool free_threaded, uint64_t constants[CONSTANT_COUNT]);
 
 /* The layout that the table alone makes. */
 void version_layout(const struct version_table *table, uint16_t machine, struct layout *ret);

@@ -147,9 +147,10 @@ static bool add_thread_heaps(struct loader *loader)
 		const struct thread_state *thread = &python->threads.items[i];
 		vaddr at = memory_address(memory, thread->at, FIELD_THREAD_MI_HEAPS);
 
-		for (uint8_t use = 0; use < MIMALLOC_USES; use++) {
+		for (uint8_t use = MIMALLOC_MEM; use < MIMALLOC_USES; use++) {
 			struct mimalloc_heap heap = {
-				.at = at + use * (vaddr)layout_offset(memory->layout, SIZE_MI_HEAP),
+				.at = at + (use - 1) * (vaddr)layout_offset(memory->layout,
+									    SIZE_MI_HEAP),
 				.interpreter = thread->interpreter,
 				.use = use,
 			};
@@ -170,10 +171,10 @@ static uint32_t heap_of_page(struct loader *loader, const uint8_t *page)
 {
 	const struct layout *layout = loader->memory->layout;
 	struct mimalloc_heap heap = { .at = field_load(layout, page, FIELD_MI_PAGE_HEAP) };
-	uint64_t key, use = field_load(layout, page, FIELD_MI_PAGE_TAG);
+	uint64_t key, use = field_load(layout, page, FIELD_MI_PAGE_TAG) + MIMALLOC_MEM;
 	uint32_t index;
 
-	heap.use = loader->mimalloc->divided && use < MIMALLOC_USES ? (uint8_t)use : 0;
+	heap.use = loader->mimalloc->divided && use < MIMALLOC_USES ? (uint8_t)use : MIMALLOC_ANY;
 	if (heap.at &&
 	    !memory_field(loader->memory, heap.at, FIELD_MI_HEAP_THREAD, &heap.thread_id))
 		heap.at = 0;

@@ -15,6 +15,7 @@
 /* What a heap of a free-threaded build is for: 3.13 Include/internal/pycore_mimalloc.h,
  * mi_heap_tag_t. In a build with the GIL each thread has one heap, for all. */
 enum mimalloc_use {
+	MIMALLOC_ANY,
 	MIMALLOC_MEM,    /* PyMem_Malloc(): no objects */
 	MIMALLOC_OBJECT, /* objects without garbage collection, and what PyObject_Malloc() gives */
 	MIMALLOC_GC,     /* objects with */
@@ -26,7 +27,7 @@ struct mimalloc_heap {
 	vaddr at;             /* mi_heap_t; 0: pages that exited threads left behind */
 	uint64_t thread_id;   /* pthread_t of its thread */
 	uint32_t interpreter; /* index; of a heap of the process: 0 */
-	uint8_t use;          /* enum mimalloc_use, where `divided` */
+	uint8_t use;          /* enum mimalloc_use */
 	uint64_t pages, used, free, untouched, delayed, unknown; /* blocks */
 	uint64_t used_bytes, free_bytes, unknown_bytes;
 };

@@ -3,6 +3,7 @@
 #include "decoders.h"
 
 #define CODE_UNIT_BYTES 2
+#define THREADS_MAX     65536
 
 /* The number of items of the tuple (or bytes of the bytes) at `at`. */
 static bool var_size(struct measure *measure, vaddr at, uint64_t *ret)
@@ -92,6 +93,24 @@ static void own_monitoring(struct measure *measure, vaddr data)
 	}
 }
 
+/* Free-threaded builds since 3.14: a copy of the instructions for each thread that has run them.
+ * The first entry is the code's own. Include/cpython/code.h, _PyCodeArray */
+static void own_thread_copies(struct measure *measure, vaddr array)
+{
+	const struct memory *memory = measure->memory;
+	vaddr entries = memory_address(memory, array, FIELD_CODE_THREADS_ENTRIES), copy;
+	uint64_t count;
+
+	own(measure, array, BUFFER_CODE_CACHE);
+	if (!array || !memory_field(memory, array, FIELD_CODE_THREADS_COUNT, &count))
+		return;
+	for (uint64_t i = 1; i < MIN(count, (uint64_t)THREADS_MAX); i++) {
+		if (!image_u64(memory->image, entries + i * sizeof(vaddr), &copy))
+			return;
+		own(measure, copy, BUFFER_CODE_CACHE);
+	}
+}
+
 static bool code_measure(struct measure *measure, const struct object *object)
 {
 	static const enum field_id caches[] = {
@@ -116,6 +135,8 @@ static bool code_measure(struct measure *measure, const struct object *object)
 		own_zombie_frame(measure, object);
 	if (layout_has(layout, FIELD_CODE_MONITORING))
 		own_monitoring(measure, object_field(measure, object, FIELD_CODE_MONITORING));
+	if (measure->own && layout_has(layout, FIELD_CODE_THREADS))
+		own_thread_copies(measure, object_field(measure, object, FIELD_CODE_THREADS));
 	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
 		if (layout_has(layout, caches[i]))
 			own(measure, object_field(measure, object, caches[i]), BUFFER_CODE_CACHE);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* _io: BytesIO, StringIO, buffered files. Modules/_io */
+#include "../refcount.h"
 #include "decoders.h"
 
 /* bytesio.c, bytesio_sizeof(): the bytes object inside counts unless others hold it too; in 2.7 it
@@ -7,7 +8,8 @@
 static bool bytes_io_measure(struct measure *measure, const struct object *object)
 {
 	const struct memory *memory = measure->memory;
-	uint64_t refcount, length;
+	const uint8_t *bytes;
+	uint64_t length;
 	vaddr buffer;
 
 	if (!basic_measure(measure, object))
@@ -20,13 +22,13 @@ static bool bytes_io_measure(struct measure *measure, const struct object *objec
 		own(measure, buffer, BUFFER_IO_BUFFER);
 		return true;
 	}
-	if (!memory_field(memory, buffer, FIELD_OBJECT_REFCOUNT, &refcount) ||
-	    !memory_field(memory, buffer, FIELD_VAR_SIZE, &length)) {
+	bytes = memory_struct(memory, buffer, SIZE_OBJECT);
+	if (!bytes || !memory_field(memory, buffer, FIELD_VAR_SIZE, &length)) {
 		measure->unreadable = true;
 		return true;
 	}
 	/* sys.getsizeof(bytes): PyBytesObject_SIZE is offsetof(ob_sval) + 1 */
-	if (refcount == 1)
+	if (object_refcount(memory->layout, bytes) == 1)
 		measure->elsewhere = layout_offset(memory->layout, FIELD_BYTES_DATA) + 1 + length;
 	measure->size += measure->elsewhere;
 	return true;

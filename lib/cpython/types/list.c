@@ -5,10 +5,12 @@
 
 #define ITEM_BYTES_MAX 64
 
-/* Objects/listobject.c, list___sizeof___impl() */
+/* Objects/listobject.c, list___sizeof___impl(). In free-threaded builds the items stand behind
+ * their number: struct _PyListArray */
 static bool list_measure(struct measure *measure, const struct object *object)
 {
 	uint64_t allocated, count;
+	vaddr items;
 
 	if (!basic_measure(measure, object))
 		return false;
@@ -17,7 +19,10 @@ static bool list_measure(struct measure *measure, const struct object *object)
 	if (count > allocated || allocated > UINT64_MAX / 64)
 		return false;
 	measure->size += allocated * sizeof(vaddr);
-	own(measure, object_field(measure, object, FIELD_LIST_ITEMS), BUFFER_LIST_ITEMS);
+	items = object_field(measure, object, FIELD_LIST_ITEMS);
+	if (items)
+		own(measure, items - layout_offset(measure->memory->layout, FIELD_LIST_ARRAY_ITEMS),
+		    BUFFER_LIST_ITEMS);
 	return true;
 }
 

@@ -59,13 +59,13 @@ static void constants_follow_the_version(void **state)
 	uint64_t constants[CONSTANT_COUNT];
 
 	(void)state;
-	version_constants(0x03090fff, constants);
+	version_constants(0x03090fff, false, constants);
 	assert_int_equal(constants[CONSTANT_ARENA_BYTES], 256 << 10);
 	assert_int_equal(constants[CONSTANT_POOL_BYTES], 4096);
-	version_constants(0x030a0000, constants);
+	version_constants(0x030a0000, false, constants);
 	assert_int_equal(constants[CONSTANT_ARENA_BYTES], 1 << 20);
 	assert_int_equal(constants[CONSTANT_POOL_BYTES], 16384);
-	version_constants(0x02060000, constants);
+	version_constants(0x02060000, false, constants);
 	for (size_t i = 0; i < CONSTANT_COUNT; i++)
 		assert_true(constants[i] == CONSTANT_ABSENT);
 }
