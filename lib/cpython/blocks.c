@@ -314,6 +314,7 @@ struct block_run page_run(const struct block_map *map, struct mimalloc_page *pag
 		.start = page->start,
 		.step = page->block_bytes,
 		.guards = page_guards(map, page),
+		.guard_bytes = map->hooks.bytes,
 		.use = map->mimalloc.heaps.items[page->heap].use,
 		.opaque = &page->opaque,
 		.page = page,

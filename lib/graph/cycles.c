@@ -195,6 +195,12 @@ struct memheap_error *cycles_find(struct cycles *ret, const struct graph *graph,
 	_cleanup_free_ bool *legacy = find_legacy_types(view);
 	struct reading reading = { ret, graph, view, legacy };
 
+	if (view->python->free_threaded)
+		return error_hint(
+			error_create(MEMHEAP_FAILED,
+				     "what gc.collect() would free in a free-threaded build is "
+				     "not known: references are counted outside of objects too"),
+			"refs, referrers, path and objects --refs are");
 	*ret = (struct cycles){
 		.refcounts = calloc((size_t)graph->count + 1, sizeof(*ret->refcounts)),
 		.facts = calloc((size_t)graph->count + 1, sizeof(*ret->facts)),
