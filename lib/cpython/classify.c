@@ -143,7 +143,7 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 		uint64_t bits = field_load(layout, bytes, FIELD_OBJECT_GC_BITS);
 
 		ret->tracked = bits & GC_BITS_TRACKED;
-		ret->frozen = bits & GC_BITS_FROZEN;
+		ret->frozen = ret->tracked && bits & GC_BITS_FROZEN;
 		return true;
 	}
 	return judge_links(judge, &ret->object, &ret->tracked);

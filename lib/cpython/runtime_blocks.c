@@ -131,6 +131,18 @@ static void mark_delayed(struct block_map *map, const struct memory *memory, vad
 	}
 }
 
+/* Marks a thread state, and what it has in free-threaded builds. */
+static void mark_thread(struct block_map *map, const struct memory *memory, vaddr thread)
+{
+	uint64_t counts;
+
+	mark(map, thread, BUFFER_INTERPRETER);
+	if (memory_field(memory, thread, FIELD_THREAD_REFCOUNTS, &counts))
+		mark(map, counts, BUFFER_INTERPRETER);
+	if (layout_has(memory->layout, FIELD_THREAD_DELAYED))
+		mark_delayed(map, memory, memory_address(memory, thread, FIELD_THREAD_DELAYED));
+}
+
 void runtime_blocks_mark(struct block_map *map, const struct python *python)
 {
 	const struct memory *memory = &python->memory;
@@ -139,14 +151,9 @@ void runtime_blocks_mark(struct block_map *map, const struct python *python)
 	for (size_t i = 0; i < python->interpreters.count; i++)
 		mark(map, python->interpreters.items[i].at, BUFFER_INTERPRETER);
 	for (size_t i = 0; i < python->threads.count; i++)
-		mark(map, python->threads.items[i].at, BUFFER_INTERPRETER);
+		mark_thread(map, memory, python->threads.items[i].at);
 	for (size_t i = 0; i < map->pymalloc.states.count; i++)
 		mark(map, map->pymalloc.states.items[i].arenas, BUFFER_ALLOCATOR);
-	for (size_t i = 0; layout_has(layout, FIELD_THREAD_DELAYED) && i < python->threads.count;
-	     i++)
-		mark_delayed(
-			map, memory,
-			memory_address(memory, python->threads.items[i].at, FIELD_THREAD_DELAYED));
 	for (size_t i = 0;
 	     layout_has(layout, FIELD_INTERP_DELAYED) && i < python->interpreters.count; i++)
 		mark_delayed(map, memory,

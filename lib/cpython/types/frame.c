@@ -7,7 +7,8 @@
 #include "../frames.h"
 #include "decoders.h"
 
-#define SLOTS_MAX (1 << 24)
+#define SLOTS_MAX       (1 << 24)
+#define STACK_REF_FLAGS 3
 
 /* 3.9 Objects/frameobject.c, frame_sizeof() */
 static bool old_frame_measure(struct measure *measure, const struct object *object)
@@ -61,6 +62,8 @@ static void add_frame(struct measure *measure, uint64_t header, vaddr code)
 	uint64_t slots;
 
 	measure->size = header + layout_offset(layout, FIELD_INNER_FRAME_LOCALS);
+	/* since 3.14 a reference with flags: Include/internal/pycore_stackref.h */
+	code &= ~(vaddr)STACK_REF_FLAGS;
 	if (code && count_slots(measure->memory, code, &slots))
 		measure->size += slots * sizeof(vaddr);
 	else
