@@ -57,7 +57,7 @@ def of_others(report):
 @functools.lru_cache(maxsize=None)
 def plain_report(interpreter):
     """With the allocator that test_exact.py is about; the same code makes the same objects."""
-    core = core_with(interpreter, 'pymalloc')
+    core = core_with(interpreter, 'mimalloc' if interpreter.free_threaded else 'pymalloc')
     report = core.report()
     core.close()
     return report
