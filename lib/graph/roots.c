@@ -37,17 +37,53 @@ static void add_root(struct search *search, enum root_kind kind, vaddr at, vaddr
 		search->failed = true;
 }
 
+/* Whether an interpreter's state has a slot of a free list at that offset. */
+static bool is_free_slot(const struct layout *layout, uint64_t offset)
+{
+	static const enum field_id lists[] = {
+		FIELD_FLOAT_FREE_LIST,        FIELD_TUPLE_FREE_LISTS,    FIELD_LIST_FREE_LIST,
+		FIELD_DICT_FREE_LIST,         FIELD_KEYS_FREE_LIST,      FIELD_CONTEXT_FREE_LIST,
+		FIELD_FRAME_FREE_LIST,        FIELD_GEN_VALUE_FREE_LIST, FIELD_GEN_SEND_FREE_LIST,
+		FIELD_MEMORY_ERROR_FREE_LIST,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		const struct field *field = &layout->fields[lists[i]];
+
+		if (layout_has(layout, lists[i]) && offset >= field->offset &&
+		    offset < (uint64_t)field->offset + field->size)
+			return true;
+	}
+	return false;
+}
+
+/* Whether the word at `at` holds nothing: a slot of a free list leads to no live object, or was
+ * not cleared when an object was taken from there. Where a static interpreter lies in module data,
+ * its words are searched as such, too. */
+static bool holds_nothing(const struct python *python, vaddr at)
+{
+	uint64_t size = layout_offset(&python->layout, SIZE_INTERP);
+
+	for (size_t i = 0; i < python->interpreters.count; i++) {
+		uint64_t offset = at - python->interpreters.items[i].at;
+
+		if (offset < size && is_free_slot(&python->layout, offset))
+			return true;
+	}
+	return false;
+}
+
 /* Adds what the words of [at, at + size) lead to, as far as they can be read. */
 static void add_words(struct search *search, enum root_kind kind, vaddr at, uint64_t size)
 {
-	const struct image *image = search->sources->view->python->memory.image;
+	const struct python *python = search->sources->view->python;
 	uint64_t room;
-	const uint8_t *bytes = image_room(image, at, &room);
+	const uint8_t *bytes = image_room(python->memory.image, at, &room);
 
 	for (uint64_t i = 0; bytes && i + sizeof(vaddr) <= MIN(size, room); i += sizeof(vaddr)) {
 		vaddr to = load_u64(bytes + i);
 
-		if (to && to % sizeof(vaddr) == 0)
+		if (to && to % sizeof(vaddr) == 0 && !holds_nothing(python, at + i))
 			add_root(search, kind, at + i, to, NULL);
 	}
 }
