@@ -50,7 +50,7 @@ def packed(small):
     return get
 
 
-def analyze(small, path, *arguments, command='analyze', **more):
+def analyze(small, path, *arguments, command='analyze', codes=bad_input.DAMAGED, **more):
     """(result, report) of a file that holds the small core, with nothing left behind in TMPDIR."""
     parent = os.path.dirname(small.path)
     spool = os.path.join(parent, 'spool')
@@ -58,7 +58,7 @@ def analyze(small, path, *arguments, command='analyze', **more):
     result = bad_input.run(command, path, *small.options, '--format', 'json', *arguments,
                            env=dict(os.environ, TMPDIR=spool), **more)
     assert os.listdir(spool) == []
-    return result, bad_input.check_answer(result, 'standard input' if path == '-' else path)
+    return result, bad_input.check_answer(result, 'standard input' if path == '-' else path, codes)
 
 
 def without_path(result, path):
@@ -149,7 +149,8 @@ def test_info_needs_the_head_only(newest_core, tmp_path, name):
         [row['thread_id'] for row in plain['threads']]
     assert sum(row['bytes'] for row in info['segments']) == plain['completeness']['image_bytes']
     assert {row['path'] for row in info['modules']} == {row['path'] for row in plain['modules']}
-    assert codes(info) == ['MH0103']
+    # MH0113: the page with the build id of a file may be behind the head
+    assert set(codes(info)) - {'MH0113'} == {'MH0103'}
     whole = harness.memheap('info', path, '--whole', *options, check=False)
     assert whole.code == 5 and 'MH0102' in whole.stdout
 
@@ -325,7 +326,7 @@ def test_directory_that_cannot_be_written(small, packed, tmp_path):
         for directory in (tmp_path, *tmp_path.parents):
             if 'pytest' in str(directory):
                 directory.chmod(0o755)
-    result, _ = analyze(small, path, '--tmpdir', str(closed), before=before)
+    result, _ = analyze(small, path, '--tmpdir', str(closed), before=before, codes=[4])
     assert result.code == 4 and '%s: Permission denied' % closed in result.stderr
     assert '--tmpdir DIR' in result.stderr
 
