@@ -158,7 +158,6 @@ static bool add_load(struct target *target, Elf *elf, const GElf_Phdr *header)
 		segment.unread = true;
 		segment.start = segment.end;
 		segment.end = header->p_vaddr + dumped;
-		present = dumped;
 		if (!add_segment(target, &segment))
 			return false;
 		segment.unread = false;

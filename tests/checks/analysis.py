@@ -17,6 +17,24 @@ WRONG = {
         'takes it that an error that was made may be NULL',
     ('lib/modules/modules.c', 'core.NullDereference'):
         'takes it that a list may hold modules without having items',
+    ('lib/analysis/cycles.c', 'core.NullDereference'):
+        'takes it that an array of nothing, which may be NULL, is used',
+    ('lib/analysis/path.c', 'core.NullDereference'):
+        'takes it that an array of nothing, which may be NULL, is used',
+    ('lib/analysis/path.c', 'core.NonNullParamChecker'):
+        'takes it that an array of nothing, which may be NULL, is used',
+    ('lib/graph/roots.c', 'core.NonNullParamChecker'):
+        'takes it that an array of nothing, which may be NULL, is used',
+    ('lib/target/live/family.c', 'core.NullDereference'):
+        'takes it that an array of nothing, which may be NULL, is used',
+    ('lib/cpython/members.c', 'core.NullDereference'):
+        'takes it that a type that was found has no entry',
+    ('lib/cpython/runtime.c', 'unix.Malloc'):
+        'takes it that there may be no version table',
+    ('lib/cpython/allocators/mimalloc.c', 'core.DivideZero'):
+        'does not see that sizes of blocks were checked before',
+    ('lib/cpython/static_names.c', 'core.DivideZero'):
+        'does not see that numbers of entries were checked before',
 }
 
 
