@@ -147,6 +147,8 @@ libc.__cxa_atexit(libc.abort, None, None)
 
 @pytest.mark.parametrize('moment', FINISHING)
 def test_python_that_shuts_down(interpreter, moment):
+    if moment == 'object in a cycle' and interpreter.version < (3, 4):
+        pytest.skip(interpreter.name + ' never collects cycles with __del__')
     core = harness.abort_core(interpreter, FINISHING[moment])
     try:
         last = moment == 'after the interpreter'

@@ -55,3 +55,11 @@ bool gc_head_is_linked(const struct memory *memory, vaddr head)
 	return next && previous && gc_head_previous(memory, next) == head &&
 	       gc_head_next(memory, previous) == head;
 }
+
+bool gc_head_is_untracked(const struct memory *memory, vaddr head)
+{
+	const uint8_t *bytes = memory_struct(memory, head, SIZE_GC_HEAD);
+
+	return bytes && !field_load(memory->layout, bytes, FIELD_GC_HEAD_NEXT) &&
+	       gc_head_tracking(memory->layout, bytes, false) == GC_UNTRACKED;
+}

@@ -23,3 +23,7 @@ vaddr gc_head_previous(const struct memory *memory, vaddr head);
 
 /* Whether the neighbours of `head` in its list know it. */
 bool gc_head_is_linked(const struct memory *memory, vaddr head);
+
+/* Whether that is the header of an object which the collector took out of its lists: a dict that
+ * holds nothing to be collected, as most do when the interpreter shuts down. */
+bool gc_head_is_untracked(const struct memory *memory, vaddr head);

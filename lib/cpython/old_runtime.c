@@ -3,6 +3,7 @@
 
 #include "gc_head.h"
 #include "old_runtime.h"
+#include "values.h"
 
 #define INTERPRETERS_MAX 4096
 
@@ -39,16 +40,19 @@ static bool is_object(const struct memory *memory, vaddr at)
 	       memory_field(memory, metatype, FIELD_OBJECT_TYPE, &last) && metatype == last;
 }
 
-/* Whether an interpreter lies at `at`: its first thread knows it, and its dicts are objects. */
+/* Whether an interpreter lies at `at`: its first thread knows it, and its dicts are objects. That
+ * of modules goes first at the end: PyImport_Cleanup(), 3.6 Python/import.c. */
 static bool is_interpreter(const struct memory *memory, vaddr at)
 {
-	uint64_t thread, owner, sys, modules;
+	uint64_t thread, owner, sys, builtins, modules;
 
 	return at % sizeof(vaddr) == 0 && memory_field(memory, at, FIELD_INTERP_THREADS, &thread) &&
 	       memory_field(memory, thread, FIELD_THREAD_INTERP, &owner) && owner == at &&
 	       memory_field(memory, at, FIELD_INTERP_SYS, &sys) && is_object(memory, sys) &&
+	       memory_field(memory, at, FIELD_INTERP_BUILTINS, &builtins) &&
+	       is_object(memory, builtins) &&
 	       memory_field(memory, at, FIELD_INTERP_MODULES, &modules) &&
-	       is_object(memory, modules);
+	       (!modules || is_object(memory, modules));
 }
 
 /* How many interpreters the list from `at` on has. */
@@ -125,4 +129,20 @@ bool old_runtime_collecting(const struct python *python, const struct interprete
 	bytes = memory_struct(memory, head, SIZE_GC_HEAD);
 	return bytes && gc_head_is_linked(memory, head) &&
 	       gc_head_tracking(memory->layout, bytes, false) == GC_NO_HEAD;
+}
+
+/*
+ * PyImport_Cleanup(), 2.7 Python/import.c, which clears the modules, begins by setting sys.path to
+ * None. 2.7 has no variable for it that only one file defines.
+ */
+bool old_runtime_finalizing(const struct python *python, const struct interpreter *interp)
+{
+	const struct memory *memory = &python->memory;
+	uint64_t finalizing;
+	vaddr path, none;
+
+	if (old_runtime_variable(python, "_Py_Finalizing", &finalizing))
+		return finalizing;
+	return interp->sys && interp->builtins && dict_lookup(memory, interp->sys, "path", &path) &&
+	       dict_lookup(memory, interp->builtins, "None", &none) && path == none;
 }

@@ -19,5 +19,8 @@ vaddr old_runtime_generations(const struct python *python);
 /* Whether a collection was going on. */
 bool old_runtime_collecting(const struct python *python, const struct interpreter *interp);
 
+/* Whether the interpreter was shutting down. */
+bool old_runtime_finalizing(const struct python *python, const struct interpreter *interp);
+
 /* The number in a static variable, an int or a word, whose symbol is not stripped. */
 bool old_runtime_variable(const struct python *python, const char *name, uint64_t *ret);

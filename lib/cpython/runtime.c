@@ -214,7 +214,7 @@ static bool read_interpreters(struct python *python)
 		return false;
 	sort_interpreters(python);
 	if (!memory_field(memory, python->runtime, FIELD_RUNTIME_FINALIZING, &finalizing))
-		old_runtime_variable(python, "_Py_Finalizing", &finalizing);
+		finalizing = old_runtime_finalizing(python, &python->interpreters.items[0]);
 	python->finalizing = finalizing;
 	return true;
 }
@@ -285,7 +285,8 @@ static bool gc_heads_fit(const struct python *python)
 	if (!layout_has(&python->layout, FIELD_GC_HEAD_REFS))
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(dicts); i++) {
-		if (dicts[i] && gc_head_is_linked(&python->memory, dicts[i] - size))
+		if (dicts[i] && (gc_head_is_linked(&python->memory, dicts[i] - size) ||
+				 gc_head_is_untracked(&python->memory, dicts[i] - size)))
 			return true;
 	}
 	return false;
