@@ -30,19 +30,22 @@ def some(items):
     return list(items)[::4 if SANITIZED else 1]
 
 
-def limit():
+def limit(files):
+    """Little memory beside the maps of the files: mimalloc's cores are sparse files of gigabytes."""
     if not SANITIZED:
-        resource.setrlimit(resource.RLIMIT_AS, (BYTES_MAX, BYTES_MAX))
+        size = BYTES_MAX + sum(os.path.getsize(file) for file in files)
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def run(*arguments, **more):
     """memheap with limits on time and memory; its exit code is one of the documented."""
     command = [*os.environ.get('MEMHEAP_WRAPPER', '').split(), harness.MEMHEAP, *arguments]
+    files = [argument for argument in arguments if os.path.isfile(argument)]
     more.setdefault('stdout', subprocess.PIPE)
     more.setdefault('stdin', subprocess.DEVNULL)
     process = subprocess.run(more.pop('before', []) + command, stderr=subprocess.PIPE, text=True,
                              timeout=SECONDS_MAX, errors='surrogateescape',
-                             preexec_fn=limit, **more)
+                             preexec_fn=lambda: limit(files), **more)
     assert process.returncode in DOCUMENTED, (arguments, process.returncode, process.stderr)
     return harness.Result(process)
 
