@@ -225,6 +225,35 @@ static bool time_measure(struct measure *measure, const struct object *object)
 	return zoned_measure(measure, object, FIELD_TIME_HAS_ZONE, FIELD_TIME_ZONE);
 }
 
+/* Modules/_operator.c: 3.13 makes an array of the arguments at the first call. */
+static bool method_caller_measure(struct measure *measure, const struct object *object)
+{
+	if (!basic_measure(measure, object))
+		return false;
+	if (layout_has(measure->memory->layout, FIELD_METHOD_CALLER_XARGS))
+		own(measure, object_field(measure, object, FIELD_METHOD_CALLER_CALL_ARGS),
+		    BUFFER_CALL_ARGUMENTS);
+	return true;
+}
+
+/*
+ * Modules/_operator.c, methodcaller_traverse(): 3.14 visits the arguments for calls. 3.13 has an
+ * array of borrowed ones, and the names of keywords, which it does not visit, and does not even
+ * clear before that array is made.
+ */
+static void method_caller_visit(struct visitor *visitor, const struct object *object)
+{
+	vaddr arguments = visited_field(visitor, object, FIELD_METHOD_CALLER_CALL_ARGS);
+	vaddr names = visited_field(visitor, object, FIELD_METHOD_CALLER_CALL_NAMES);
+
+	if (!layout_has(visitor->memory->layout, FIELD_METHOD_CALLER_XARGS)) {
+		refer_member(visitor, visitor->strong, arguments, "vectorcall_args");
+		refer_member(visitor, visitor->strong, names, "vectorcall_kwnames");
+	} else if (arguments) {
+		refer_member(visitor, REFERENCE_EXTRA, names, "vectorcall_kwnames");
+	}
+}
+
 const struct decoder decoder_struct = {
 	.type_name = "_struct.Struct",
 	.size = SIZE_STRUCT,
@@ -257,6 +286,14 @@ const struct decoder decoder_element_iterator = {
 	.by_name = true,
 	.measure = basic_measure,
 	.visit = element_iterator_visit,
+};
+
+const struct decoder decoder_method_caller = {
+	.type_name = "operator.methodcaller",
+	.size = FIELD_COUNT,
+	.by_name = true,
+	.measure = method_caller_measure,
+	.visit = method_caller_visit,
 };
 
 const struct decoder decoder_sqlite_cache = {
