@@ -4,11 +4,9 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
-#include "../graph/dominators.h"
-#include "../graph/interned.h"
+#include "../graph/retention.h"
 #include "sections.h"
 
-#define GRAIN       4096
 #define OBJECTS_TOP 100 /* rows of objects, unless --limit says how many */
 
 enum {
@@ -61,7 +59,9 @@ static const struct memheap_column objects_columns[] = {
 	[OBJECTS_DOMINATOR] = { "dominator_address", "HELD BY", MEMHEAP_ADDRESS,
 				"The nearest object that every way to it leads through, if any" },
 	[OBJECTS_ROOT] = { "root", "ROOT", MEMHEAP_TEXT,
-			   "If a root refers to it: the kind of the most certain one" },
+			   "If a root refers to it: the kind of the most certain one. Words of C "
+			   "memory, which may be references, count only for what nothing else "
+			   "leads to" },
 };
 
 static const struct memheap_table_shape retained_objects_shape = {
@@ -94,111 +94,18 @@ static const struct memheap_table_shape *const tables[] = {
 	&gaps_shape,           &diagnostics_shape,      NULL,
 };
 
-struct type_sums {
-	uint64_t objects, occupied, retained;
-	uint32_t open; /* objects of the type above the one at hand */
-	bool wanted;   /* by the query */
-};
-
 struct work {
 	struct memheap_report *report;
 	const struct memheap_snapshot *s;
 	const struct graph *graph;
-	object_id *dominators;
-	uint64_t *sizes, *retained; /* by object */
-	uint8_t *roots;             /* by object: 1 + the kind of its first root */
-	object_id *child, *sibling; /* the tree of dominators, downwards */
-	struct type_sums *types;
+	struct retention retention;
+	struct type_retention *types;
+	bool *wanted; /* types: by the query */
 };
-
-static void measure_objects(void *context, unsigned worker, size_t begin, size_t end)
-{
-	const struct work *work = context;
-
-	(void)worker;
-	for (size_t i = begin; i < end; i++) {
-		struct object_info info;
-
-		if (objects_get(&work->s->objects, &work->s->blocks, &work->s->python,
-				work->graph->blocks[i], &info))
-			work->sizes[i] = info.occupied_bytes;
-	}
-}
 
 static uint32_t type_of(const struct work *work, object_id id)
 {
 	return tag_type(work->s->blocks.tags[work->graph->blocks[id]]);
-}
-
-/* Hangs below the table of interned strings what only it leads to: it comes after all roots. */
-static void hang_interned(const struct work *work, object_id table)
-{
-	const struct edges *out = &work->graph->out;
-
-	work->dominators[table] = work->graph->count;
-	for (uint32_t i = out->first[table]; i < out->first[table + 1]; i++) {
-		object_id to = edge_id(out->to[i]);
-
-		if (work->dominators[to] == OBJECT_NONE)
-			work->dominators[to] = table;
-	}
-}
-
-static struct memheap_error *dominate(struct work *work, const struct roots *roots)
-{
-	const struct graph *graph = work->graph;
-	const struct heap_view view = { &work->s->objects, &work->s->blocks, &work->s->python };
-	size_t count = 0, interned = 0;
-
-	_cleanup_free_ object_id *chosen = calloc(roots->list.count + 1, sizeof(*chosen));
-	_cleanup_free_ object_id *tables_found = calloc(roots->list.count + 1, sizeof(*chosen));
-	work->roots = calloc((size_t)graph->count + 1, sizeof(*work->roots));
-	if (!chosen || !tables_found || !work->roots)
-		return &error_no_memory;
-	for (size_t i = 0; i < roots->list.count; i++) {
-		const struct root *root = &roots->list.items[i];
-
-		if (work->roots[root->object])
-			continue;
-		work->roots[root->object] = (uint8_t)(root->kind + 1);
-		if (root->kind >= ROOT_STATE && is_interned_table(&view, graph, root->object))
-			tables_found[interned++] = root->object;
-		else
-			chosen[count++] = root->object;
-	}
-	work->dominators = dominators_find(&graph->out, &graph->in, graph->count, chosen, count);
-	if (!work->dominators)
-		return &error_no_memory;
-	for (size_t i = 0; i < interned; i++)
-		hang_interned(work, tables_found[i]);
-	return NULL;
-}
-
-static struct memheap_error *find_dominators(struct work *work)
-{
-	const struct memheap_snapshot *s = work->s;
-	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
-	const struct root_sources sources = { &view, &s->modules, &s->stacks, &s->target.process };
-	struct roots roots = { 0 };
-	struct memheap_error *error = roots_find(&roots, work->graph, &sources, &s->parallel);
-
-	if (!error)
-		error = dominate(work, &roots);
-	roots_deinit(&roots);
-	return error;
-}
-
-static bool sum_up(struct work *work)
-{
-	size_t count = (size_t)work->graph->count + 1;
-
-	work->sizes = calloc(count, sizeof(*work->sizes));
-	work->retained = calloc(count, sizeof(*work->retained));
-	if (!work->sizes || !work->retained)
-		return false;
-	parallel_for(&work->s->parallel, "measuring objects", work->graph->count, GRAIN,
-		     measure_objects, work);
-	return dominators_sum(work->dominators, work->graph->count, work->sizes, work->retained);
 }
 
 static bool make_types(struct work *work)
@@ -206,74 +113,17 @@ static bool make_types(struct work *work)
 	const struct type_table *types = &work->s->objects.types;
 	const char *pattern = work->report->query.type;
 
-	work->types = calloc(types->list.count + 1, sizeof(*work->types));
-	for (size_t i = 0; work->types && i < types->list.count; i++)
-		work->types[i].wanted = !pattern || !fnmatch(pattern, types->list.items[i].name, 0);
-	return work->types;
-}
-
-/* Turns the tree of dominators round. */
-static bool list_children(struct work *work)
-{
-	size_t bytes = ((size_t)work->graph->count + 1) * sizeof(object_id);
-
-	work->child = malloc(bytes);
-	work->sibling = malloc(bytes);
-	if (!work->child || !work->sibling)
-		return false;
-	memset(work->child, 0xFF, bytes);
-	memset(work->sibling, 0xFF, bytes);
-	for (object_id i = 0; i < work->graph->count; i++) {
-		object_id above = work->dominators[i];
-
-		if (above == OBJECT_NONE)
-			continue;
-		work->sibling[i] = work->child[above];
-		work->child[above] = i;
-	}
-	return true;
-}
-
-/* What an object retains counts for its type unless one of the same type is above it. */
-static void enter(struct work *work, object_id id)
-{
-	struct type_sums *sums = &work->types[type_of(work, id)];
-
-	if (!sums->open++)
-		sums->retained += work->retained[id];
-}
-
-/* Goes through the tree in depth first: a list may be as deep as memory, so without a stack. */
-static void sum_types(struct work *work)
-{
-	object_id top = work->graph->count, at = top;
-
-	for (object_id i = 0; i < top; i++) {
-		struct type_sums *sums = &work->types[type_of(work, i)];
-
-		sums->objects++;
-		sums->occupied += work->sizes[i];
-		if (work->dominators[i] == OBJECT_NONE)
-			sums->retained += work->retained[i];
-	}
-	while (true) {
-		object_id next = work->child[at];
-
-		while (next == OBJECT_NONE && at != top) {
-			work->types[type_of(work, at)].open--;
-			next = work->sibling[at];
-			at = work->dominators[at];
-		}
-		if (next == OBJECT_NONE)
-			return;
-		enter(work, next);
-		at = next;
-	}
+	work->wanted = calloc(types->list.count + 1, sizeof(*work->wanted));
+	work->types = retention_by_type(&work->retention, work->graph, &work->s->blocks,
+					types->list.count);
+	for (size_t i = 0; work->wanted && i < types->list.count; i++)
+		work->wanted[i] = !pattern || !fnmatch(pattern, types->list.items[i].name, 0);
+	return work->wanted && work->types;
 }
 
 static int compare_types(const void *a, const void *b, void *closure)
 {
-	const struct type_sums *types = closure;
+	const struct type_retention *types = closure;
 	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
 
 	if (types[left].retained != types[right].retained)
@@ -292,12 +142,12 @@ static void add_type_rows(struct work *work)
 		return;
 	}
 	for (uint32_t i = 0; i < types->list.count; i++) {
-		if (work->types[i].objects && work->types[i].wanted)
+		if (work->types[i].objects && work->wanted[i])
 			order[count++] = i;
 	}
 	qsort_r(order, count, sizeof(*order), compare_types, work->types);
 	for (uint32_t i = 0; i < count; i++) {
-		const struct type_sums *sums = &work->types[order[i]];
+		const struct type_retention *sums = &work->types[order[i]];
 		struct memheap_cell *row = report_row(work->report, &retained_types_shape);
 
 		row[TYPES_TYPE] = cell_text(types->list.items[order[i]].name);
@@ -321,13 +171,13 @@ static void add_object_row(struct work *work, object_id id)
 {
 	const struct heap_view view = { &work->s->objects, &work->s->blocks, &work->s->python };
 	struct memheap_cell *row = report_row(work->report, &retained_objects_shape);
-	object_id above = work->dominators[id];
+	object_id above = work->retention.dominators[id];
 	struct object object;
 
-	row[OBJECTS_OCCUPIED] = cell_number(work->sizes[id]);
-	row[OBJECTS_RETAINED] = cell_number(work->retained[id]);
-	if (work->roots[id])
-		row[OBJECTS_ROOT] = cell_text(root_kind_name(work->roots[id] - 1));
+	row[OBJECTS_OCCUPIED] = cell_number(work->retention.sizes[id]);
+	row[OBJECTS_RETAINED] = cell_number(work->retention.retained[id]);
+	if (work->retention.root_kinds[id])
+		row[OBJECTS_ROOT] = cell_text(root_kind_name(work->retention.root_kinds[id] - 1));
 	row[OBJECTS_TYPE] = cell_text(work->s->objects.types.list.items[type_of(work, id)].name);
 	if (object_get(&view, work->graph->blocks[id], &object))
 		row[OBJECTS_ADDRESS] = cell_number(object.at);
@@ -348,15 +198,15 @@ static void add_object_rows(struct work *work)
 		return;
 	}
 	for (object_id i = 0; i < work->graph->count; i++) {
-		if (!work->types[type_of(work, i)].wanted)
+		if (!work->wanted[type_of(work, i)])
 			continue;
 		top[count++] = i;
 		if (count <= 2 * wanted)
 			continue;
-		qsort_r(top, count, sizeof(*top), compare_objects, work->retained);
+		qsort_r(top, count, sizeof(*top), compare_objects, work->retention.retained);
 		count = wanted;
 	}
-	qsort_r(top, count, sizeof(*top), compare_objects, work->retained);
+	qsort_r(top, count, sizeof(*top), compare_objects, work->retention.retained);
 	for (size_t i = 0; i < MIN(count, wanted); i++)
 		add_object_row(work, top[i]);
 }
@@ -367,10 +217,10 @@ static void add_held(struct work *work)
 	uint64_t objects[2] = { 0 }, bytes[2] = { 0 };
 
 	for (object_id i = 0; i < work->graph->count; i++) {
-		bool lost = work->dominators[i] == OBJECT_NONE;
+		bool lost = work->retention.dominators[i] == OBJECT_NONE;
 
 		objects[lost]++;
-		bytes[lost] += work->sizes[i];
+		bytes[lost] += work->retention.sizes[i];
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		struct memheap_cell *row = report_row(work->report, &held_shape);
@@ -383,29 +233,24 @@ static void add_held(struct work *work)
 
 static void free_work(struct work *work)
 {
-	free(work->dominators);
-	free(work->sizes);
-	free(work->retained);
-	free(work->roots);
-	free(work->child);
-	free(work->sibling);
+	retention_deinit(&work->retention);
 	free(work->types);
+	free(work->wanted);
 }
 
 static struct memheap_error *build(struct memheap_report *report)
 {
-	_cleanup_(free_work) struct work work = {
-		.report = report,
-		.s = report->snapshot,
-		.graph = &report->snapshot->graph,
-	};
-	struct memheap_error *error = find_dominators(&work);
+	const struct memheap_snapshot *s = report->snapshot;
+	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
+	const struct root_sources sources = { &view, &s->modules, &s->stacks, &s->target.process };
+	_cleanup_(free_work) struct work work = { .report = report, .s = s, .graph = &s->graph };
+	struct memheap_error *error =
+		retention_find(&work.retention, work.graph, &sources, &s->parallel);
 
 	if (error)
 		return error;
-	if (!sum_up(&work) || !make_types(&work) || !list_children(&work))
+	if (!make_types(&work))
 		return &error_no_memory;
-	sum_types(&work);
 	add_type_rows(&work);
 	add_object_rows(&work);
 	add_held(&work);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What each object retains: what would be freed with it, itself and its buffers included. */
+#pragma once
+
+#include "roots.h"
+
+/* Arrays by object; where there is one item more, it stands for all roots together: `count`. */
+struct retention {
+	object_id count;
+	struct roots roots;
+	uint8_t *root_kinds;        /* 1 + the kind of its most certain root; 0: it has none, or
+				     * only guesses while something known leads to it */
+	object_id *dominators;      /* as dominators_find() tells them */
+	uint64_t *sizes;            /* what it occupies */
+	uint64_t *retained;         /* and one more */
+	object_id *child, *sibling; /* the tree of dominators, downwards; and one more */
+};
+
+/*
+ * Finds what each object retains. Weak references hold nothing, nor does the table of interned
+ * strings, below which hangs what only it leads to. Roots that are guesses hold only what no other
+ * root leads to: a stale word on a stack does not take from a cache what it holds. `ret` is to be
+ * freed in any case.
+ */
+struct memheap_error *retention_find(struct retention *ret, const struct graph *graph,
+				     const struct root_sources *sources,
+				     const struct parallel *parallel);
+
+/* Sums over all objects of one type. */
+struct type_retention {
+	uint64_t objects, occupied;
+	uint64_t retained; /* by at least one of them, each byte counted once */
+	uint32_t open;     /* while they are summed up: how many lie above the one at hand */
+};
+
+/* The sums of `type_count` types, by index; freed by free(); NULL when out of memory. */
+struct type_retention *retention_by_type(const struct retention *retention,
+					 const struct graph *graph, const struct block_map *map,
+					 size_t type_count);
+
+void retention_deinit(struct retention *retention);
