@@ -203,12 +203,32 @@ static const struct command retained = {
 	.description = "Tells which objects and types hold the memory: an object retains itself "
 		       "and all that can be reached only through it, with the buffers. Weak "
 		       "references hold nothing, nor does the table of interned strings. What is "
-		       "held in two ways is retained by what both come from, words of C memory "
-		       "that may be references among them. --limit and --type are for the table "
-		       "of objects too.",
+		       "held in two ways is retained by what both come from. Words of C memory "
+		       "that may be references hold only what nothing else leads to. --limit and "
+		       "--type are for the table of objects too.",
 	.examples = "  memheap retained core.1234\n"
 		    "  memheap retained core.1234 --type 'myapp.*'\n"
 		    "  memheap retained core.1234 --format csv --table objects --limit 1000\n",
+	.run = command_report,
+};
+
+static const struct command suspects = {
+	.name = "suspects",
+	.arguments = "CORE|PID",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_SUSPECTS,
+	.summary = "what memory has piled up in, and what holds it",
+	.description =
+		"Names the places where a tenth or more of the memory of all objects (and "
+		"at least 256 KiB) has piled up: an object that retains so much while none "
+		"of what it holds retains nearly all of it; objects of one type that nothing "
+		"holds alone; chains; objects that nothing holds. For each it tells the way "
+		"from a module, a local variable or a thread to it, and what it holds. "
+		"Modules, classes and functions themselves are no suspects. Where nothing "
+		"stands out it says so.",
+	.examples = "  memheap suspects core.1234\n"
+		    "  memheap suspects core.1234 --format json | jq '.suspects[0].path'\n",
 	.run = command_report,
 };
 
@@ -353,9 +373,9 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze,  &info,  &types,     &arenas,     &regions, &gc,       &objects,
-	&object,   &refs,  &referrers, &path,       &cycles,  &retained, &list,
-	&snapshot, &watch, &schema,    &completion, &help,    NULL,
+	&analyze, &info,     &types,     &arenas, &regions,    &gc,       &objects,
+	&object,  &refs,     &referrers, &path,   &cycles,     &retained, &suspects,
+	&list,    &snapshot, &watch,     &schema, &completion, &help,     NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -38,7 +38,7 @@ const struct option_row option_rows[] = {
 	  "Only objects that occupy at most SIZE bytes" },
 	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL,
 	  COMMAND_OBJECTS | COMMAND_OBJECT | COMMAND_REFS | COMMAND_REFERRERS | COMMAND_PATH |
-		  COMMAND_CYCLES,
+		  COMMAND_CYCLES | COMMAND_SUSPECTS,
 	  "Show values: the characters of strings, numbers, raw bytes. They may be secret" },
 	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
 	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "

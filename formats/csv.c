@@ -5,6 +5,16 @@
 
 #include "formats.h"
 
+/* What stands between quotes. */
+static void write_quoted(const char *text, FILE *out)
+{
+	for (; *text; text++) {
+		if (*text == '"')
+			putc('"', out);
+		putc(*text, out);
+	}
+}
+
 static void write_text(const char *text, FILE *out)
 {
 	if (!strpbrk(text, ",\"\r\n")) {
@@ -12,10 +22,18 @@ static void write_text(const char *text, FILE *out)
 		return;
 	}
 	putc('"', out);
-	for (; *text; text++) {
-		if (*text == '"')
-			putc('"', out);
-		putc(*text, out);
+	write_quoted(text, out);
+	putc('"', out);
+}
+
+/* Names may hold anything but line ends. */
+static void write_texts(const struct memheap_texts *texts, FILE *out)
+{
+	putc('"', out);
+	for (size_t i = 0; i < texts->count; i++) {
+		if (i)
+			putc('\n', out);
+		write_quoted(texts->items[i], out);
 	}
 	putc('"', out);
 }
@@ -34,6 +52,9 @@ static void write_cell(enum memheap_kind kind, const struct memheap_cell *cell, 
 	case MEMHEAP_ADDRESSES:
 		for (size_t i = 0; i < cell->addresses->count; i++)
 			fprintf(out, "%s0x%" PRIx64, i ? " " : "", cell->addresses->items[i]);
+		return;
+	case MEMHEAP_TEXTS:
+		write_texts(cell->texts, out);
 		return;
 	case MEMHEAP_PERCENT:
 		fprintf(out, "%.10g", (double)cell->number / 100);

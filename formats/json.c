@@ -37,6 +37,15 @@ static json_t *addresses_value(const struct memheap_addresses *addresses)
 	return array;
 }
 
+static json_t *texts_value(const struct memheap_texts *texts)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < texts->count; i++)
+		json_array_append_new(array, json_string(texts->items[i]));
+	return array;
+}
+
 static json_t *cell_value(enum memheap_kind kind, const struct memheap_cell *cell)
 {
 	if (!cell->present)
@@ -48,6 +57,8 @@ static json_t *cell_value(enum memheap_kind kind, const struct memheap_cell *cel
 		return address_value(cell->number);
 	case MEMHEAP_ADDRESSES:
 		return addresses_value(cell->addresses);
+	case MEMHEAP_TEXTS:
+		return texts_value(cell->texts);
 	case MEMHEAP_PERCENT:
 		return json_real((double)cell->number / 100);
 	case MEMHEAP_FLAG:
@@ -109,6 +120,17 @@ static void write_addresses(const struct memheap_addresses *addresses, FILE *out
 	putc(']', out);
 }
 
+static void write_texts(const struct memheap_texts *texts, FILE *out)
+{
+	putc('[', out);
+	for (size_t i = 0; i < texts->count; i++) {
+		if (i)
+			fputs(", ", out);
+		write_text(texts->items[i], out);
+	}
+	putc(']', out);
+}
+
 static void write_cell(enum memheap_kind kind, const struct memheap_cell *cell, FILE *out)
 {
 	if (!cell->present) {
@@ -124,6 +146,9 @@ static void write_cell(enum memheap_kind kind, const struct memheap_cell *cell, 
 		return;
 	case MEMHEAP_ADDRESSES:
 		write_addresses(cell->addresses, out);
+		return;
+	case MEMHEAP_TEXTS:
+		write_texts(cell->texts, out);
 		return;
 	case MEMHEAP_PERCENT:
 		fprintf(out, "%.10g", (double)cell->number / 100);

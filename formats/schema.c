@@ -13,7 +13,7 @@ static json_t *type_schema(const struct memheap_column *column)
 		[MEMHEAP_COUNT] = "integer",   [MEMHEAP_NUMBER] = "integer",
 		[MEMHEAP_ADDRESS] = "string",  [MEMHEAP_PERCENT] = "number",
 		[MEMHEAP_FLAG] = "boolean",    [MEMHEAP_ID] = "integer",
-		[MEMHEAP_ADDRESSES] = "array",
+		[MEMHEAP_ADDRESSES] = "array", [MEMHEAP_TEXTS] = "array",
 	};
 	json_t *schema = json_pack("{s:[s, s], s:s}", "type", types[column->kind], "null",
 				   "description", column->doc);
@@ -22,6 +22,8 @@ static json_t *type_schema(const struct memheap_column *column)
 		json_object_set_new(
 			schema, "items",
 			json_pack("{s:s, s:s}", "type", "string", "pattern", "^0x[0-9a-f]+$"));
+	if (column->kind == MEMHEAP_TEXTS)
+		json_object_set_new(schema, "items", json_pack("{s:s}", "type", "string"));
 	if (column->kind == MEMHEAP_ADDRESS)
 		json_object_set_new(schema, "pattern", json_string("^0x[0-9a-f]+$"));
 	if (column->kind == MEMHEAP_BYTES || column->kind == MEMHEAP_COUNT ||

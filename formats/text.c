@@ -272,6 +272,7 @@ static const struct layout_row {
 } layouts[] = {
 	{ "analyze", text_summary },
 	{ "arenas", text_arenas },
+	{ "suspects", text_suspects },
 };
 
 static bool write_text(const struct memheap_report *report, const struct style *style, FILE *out)

@@ -30,6 +30,10 @@ struct memheap_cell text_cell(const struct memheap_report *report, const char *t
 /* The warnings and gaps of a report, each with what can be done about it. */
 void text_warnings(const struct memheap_report *report, const struct style *style, FILE *out);
 
+/* The suspects of a report that has some, or that there are none. */
+bool text_suspects_rows(const struct memheap_report *report, const struct style *style, FILE *out);
+
 /* Reports that look their own way. */
 bool text_summary(const struct memheap_report *report, const struct style *style, FILE *out);
+bool text_suspects(const struct memheap_report *report, const struct style *style, FILE *out);
 bool text_arenas(const struct memheap_report *report, const struct style *style, FILE *out);

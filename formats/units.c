@@ -59,6 +59,8 @@ const char *format_cell(char text[UNIT_TEXT_MAX], enum memheap_kind kind,
 		return text;
 	case MEMHEAP_ADDRESSES:
 		return format_count(text, cell->addresses->count);
+	case MEMHEAP_TEXTS:
+		return format_count(text, cell->texts->count);
 	case MEMHEAP_PERCENT:
 		snprintf(text, UNIT_TEXT_MAX, "%.1f %%", (double)cell->number / 100);
 		return text;

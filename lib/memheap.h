@@ -150,6 +150,7 @@ enum memheap_kind {
 	MEMHEAP_PERCENT,   /* in hundredths of a percent */
 	MEMHEAP_FLAG,      /* true or false */
 	MEMHEAP_ADDRESSES, /* any number of them; JSON: an array of strings "0x…" */
+	MEMHEAP_TEXTS,     /* any number of them; JSON: an array of strings */
 };
 
 /* One column of a table. Keys are stable: the same key means the same everywhere. */
@@ -192,11 +193,18 @@ struct memheap_addresses {
 	size_t count;
 };
 
+/* The value of a cell of MEMHEAP_TEXTS. */
+struct memheap_texts {
+	const char *const *items;
+	size_t count;
+};
+
 /* A value; `present` is false where there is none (null in JSON). */
 struct memheap_cell {
 	union {
 		const char *text;
 		const struct memheap_addresses *addresses;
+		const struct memheap_texts *texts;
 		uint64_t number;
 		int64_t signed_number;
 	};

@@ -6,7 +6,7 @@ import os
 import harness
 
 REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object', 'refs',
-           'referrers', 'path', 'cycles', 'retained']
+           'referrers', 'path', 'cycles', 'retained', 'suspects']
 WITH_ADDRESS = ['object', 'refs', 'referrers', 'path']
 WITHOUT_CORE = ['list']
 FORMATS = ['table', 'json', 'jsonl', 'csv']
@@ -14,7 +14,8 @@ SCHEMAS = os.path.join(os.path.dirname(harness.FIXTURES), 'formats', 'schemas')
 MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas': 'arenas',
                'regions': 'regions', 'gc': 'gc.generations', 'objects': 'objects',
                'object': 'words', 'refs': 'references', 'referrers': 'referrers',
-               'path': 'path', 'cycles': 'types', 'retained': 'types'}
+               'path': 'path', 'cycles': 'types', 'retained': 'types',
+               'suspects': 'suspects'}
 
 
 def first_object(core, *filters):

@@ -560,7 +560,12 @@ def dump(path, command, **more):
     subprocess.run([os.path.join(FIXTURES, 'dump'), path, *command], check=True, **more)
 
 
-def abort_core(interpreter, code='import os; one = [{}]; one[0][0] = one; del one; os.abort()', *arguments):
+# garbage for cycles to find, and two suspects
+ONE_CYCLE = ('import os; one = [{}]; one[0][0] = one; del one; '
+             'large, larger = bytes(10 ** 6), bytes(11 * 10 ** 5); os.abort()')
+
+
+def abort_core(interpreter, code=ONE_CYCLE, *arguments):
     """A core of a one-line program, without truth."""
     os.makedirs(SCRATCH, exist_ok=True)
     directory = tempfile.mkdtemp(prefix=interpreter.name + '-', dir=SCRATCH)

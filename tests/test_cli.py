@@ -56,6 +56,8 @@ def test_the_same_core_gives_the_same_bytes(command, how, newest_core):
 def as_csv(value):
     if value is None or isinstance(value, bool):
         return {None: '', True: 'true', False: 'false'}[value]
+    if isinstance(value, list):
+        return '\n'.join(value)
     return '%.10g' % value if isinstance(value, float) else str(value)
 
 

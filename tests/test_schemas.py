@@ -59,6 +59,8 @@ def test_a_key_means_the_same_everywhere():
             for key, column in part['properties'].items():
                 if isinstance(column.get('type'), list):
                     kinds.setdefault(key, set()).add((column['type'][0], column.get('pattern')))
+    # where a file is, which area of memory; and by which steps an object is reached
+    assert kinds.pop('path') == {('string', None), ('array', None)}
     assert not {key for key, found in kinds.items() if len(found) > 1}
 
 

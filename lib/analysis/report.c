@@ -63,11 +63,36 @@ const char *report_text(struct memheap_report *report, const char *format, ...)
 	return kept;
 }
 
+void *report_keep(struct memheap_report *report, size_t size)
+{
+	void **kept = vector_push(&report->kept);
+
+	if (kept)
+		*kept = calloc(1, size);
+	if (!kept || !*kept) {
+		report->failed = true;
+		return NULL;
+	}
+	return *kept;
+}
+
 struct memheap_cell cell_percent(uint64_t part, uint64_t whole)
 {
 	if (!whole)
 		return (struct memheap_cell){ 0 };
 	return cell_number((uint64_t)((double)part * 10000.0 / (double)whole + 0.5));
+}
+
+/* As lists are compared: by the first text that differs, else the longer one is greater. */
+static int compare_texts(const struct memheap_texts *a, const struct memheap_texts *b)
+{
+	for (size_t i = 0; i < MIN(a->count, b->count); i++) {
+		int order = strcmp(a->items[i], b->items[i]);
+
+		if (order)
+			return order;
+	}
+	return a->count < b->count ? -1 : a->count > b->count;
 }
 
 int cell_compare(enum memheap_kind kind, const struct memheap_cell *a, const struct memheap_cell *b)
@@ -78,6 +103,8 @@ int cell_compare(enum memheap_kind kind, const struct memheap_cell *a, const str
 		return 0;
 	if (kind == MEMHEAP_TEXT)
 		return strcmp(a->text, b->text);
+	if (kind == MEMHEAP_TEXTS)
+		return compare_texts(a->texts, b->texts);
 	if (kind == MEMHEAP_NUMBER)
 		return a->signed_number < b->signed_number ? -1
 							   : a->signed_number > b->signed_number;
@@ -224,6 +251,9 @@ void memheap_report_destroy(struct memheap_report *report)
 		return;
 	for (size_t i = 0; i < report->table_count; i++)
 		free(report->tables[i].cells.items);
+	for (size_t i = 0; i < report->kept.count; i++)
+		free(report->kept.items[i]);
+	free(report->kept.items);
 	strings_deinit(&report->strings);
 	if (report->stream_data)
 		report->free_stream_data(report->stream_data);

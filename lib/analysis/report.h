@@ -26,6 +26,7 @@ struct memheap_report {
 	enum memheap_status status;
 	struct gaps gaps; /* the snapshot's, and those that the analysis met */
 	struct strings strings;
+	VECTOR(void *) kept;              /* freed with the report */
 	bool failed;                      /* out of memory */
 	void *stream_data;                /* of the streamed table; NULL: none */
 	void (*free_stream_data)(void *); /* frees it with the report */
@@ -48,6 +49,9 @@ struct memheap_cell *report_row(struct memheap_report *report,
 /* A formatted text that lives as long as the report. */
 const char *report_text(struct memheap_report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* Memory that lives as long as the report; NULL when there is none. */
+void *report_keep(struct memheap_report *report, size_t size);
 
 static inline struct memheap_cell cell_number(uint64_t number)
 {

@@ -18,3 +18,17 @@ struct ways {
 bool ways_find(struct ways *ways, const struct graph *graph, const struct roots *roots);
 
 void ways_deinit(struct ways *ways);
+
+/* What the steps of ways are called. */
+struct way_names {
+	const struct ways *ways;
+	const struct graph *graph;
+	const struct roots *roots;
+	const struct root_sources *sources;
+	bool values; /* show those of keys that are data */
+	struct strings *strings;
+};
+
+/* The name of the last step of the way to an object: its root's, or what the reference of the one
+ * before it is called. NULL: out of memory, or nothing leads there. */
+const char *way_step_name(const struct way_names *names, object_id id);
