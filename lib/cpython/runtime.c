@@ -174,7 +174,7 @@ static void sort_interpreters(struct python *python)
 	/* before 3.7 they have no id */
 	for (size_t i = 0; i < count && !layout_has(&python->layout, FIELD_INTERP_ID); i++)
 		items[i].id = (int64_t)(count - 1 - i);
-	_cleanup_free_ vaddr *before = calloc(count, sizeof(*before));
+	_cleanup_free_ vaddr *before = count ? calloc(count, sizeof(*before)) : NULL;
 	if (!before)
 		return;
 	for (size_t i = 0; i < count; i++)

@@ -120,7 +120,7 @@ static size_t name_by_order(struct type_table *table, const struct python *pytho
 	uint64_t room = layout_offset(layout, SIZE_RUNTIME), at = 0;
 	size_t named = 0;
 
-	if (!bytes || !layout_knows(layout, CONSTANT_STATIC_TYPE_BYTES))
+	if (!bytes || !order.step)
 		return 0;
 	while (at + order.step <= room && !is_table(&order, bytes + at, room - at))
 		at += sizeof(vaddr);

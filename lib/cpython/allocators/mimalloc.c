@@ -384,8 +384,8 @@ struct memheap_error *mimalloc_load(struct mimalloc *mimalloc, const struct pyth
 	bool done;
 
 	*mimalloc = (struct mimalloc){ .divided = layout_has(layout, FIELD_THREAD_MI_HEAPS) };
-	if (!layout_has(layout, FIELD_MI_SEGMENT_SLICES) || !loader.slice_bytes ||
-	    !find_cookie(&loader))
+	if (!layout_has(layout, FIELD_MI_SEGMENT_SLICES) || !loader.segment_bytes ||
+	    !loader.slice_bytes || !find_cookie(&loader))
 		return NULL;
 	done = add_thread_heaps(&loader) && each_candidate(&loader, add_segment, NULL) &&
 	       find_arenas(&loader);
