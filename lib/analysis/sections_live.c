@@ -123,7 +123,6 @@ enum {
 	MEMORY_ANONYMOUS,
 	MEMORY_FILE,
 	MEMORY_SHARED,
-	MEMORY_PSS,
 	MEMORY_SWAP,
 	MEMORY_PEAK,
 	MEMORY_LIMIT,
@@ -132,15 +131,13 @@ enum {
 
 static const struct memheap_column process_memory_columns[] = {
 	[MEMORY_RSS] = { "rss_bytes", "RSS", MEMHEAP_BYTES,
-			 "Resident: in memory (/proc/PID/smaps_rollup)" },
+			 "Resident: in memory (VmRSS in /proc/PID/status)" },
 	[MEMORY_ANONYMOUS] = { "anonymous_rss_bytes", "ITS OWN", MEMHEAP_BYTES,
 			       "Of it, pages of no file (RssAnon in /proc/PID/status)" },
 	[MEMORY_FILE] = { "file_rss_bytes", "OF FILES", MEMHEAP_BYTES,
 			  "Of it, pages of files, which others may share (RssFile)" },
 	[MEMORY_SHARED] = { "shared_rss_bytes", "SHARED", MEMHEAP_BYTES,
 			    "Of it, shared memory (RssShmem)" },
-	[MEMORY_PSS] = { "pss_bytes", "PSS", MEMHEAP_BYTES,
-			 "Resident, each page divided by the number of processes that have it" },
 	[MEMORY_SWAP] = { "swap_bytes", "SWAP", MEMHEAP_BYTES, "Swapped out" },
 	[MEMORY_PEAK] = { "peak_rss_bytes", "PEAK RSS", MEMHEAP_BYTES,
 			  "The most that was ever resident (VmHWM)" },
@@ -174,7 +171,6 @@ void add_process_memory(struct memheap_report *report)
 	row[MEMORY_ANONYMOUS] = cell_known(live->memory.anonymous);
 	row[MEMORY_FILE] = cell_known(live->memory.file);
 	row[MEMORY_SHARED] = cell_known(live->memory.shared);
-	row[MEMORY_PSS] = cell_known(live->memory.pss);
 	row[MEMORY_SWAP] = cell_known(live->memory.swap);
 	row[MEMORY_PEAK] = cell_known(live->memory.peak);
 	row[MEMORY_LIMIT] = cell_known(live->memory.limit);

@@ -108,7 +108,7 @@ static void add_process(struct memheap_report *report, const struct family_membe
 	row[PROCESSES_PARENT] = cell_number((uint64_t)member->parent);
 	row[PROCESSES_NAME] = cell_text(report_text(report, "%s", member->status.name));
 	row[PROCESSES_RSS] = cell_known(member->memory.rss);
-	row[PROCESSES_PSS] = cell_known(member->memory.pss);
+	row[PROCESSES_PSS] = cell_known(member->pss);
 	row[PROCESSES_OWN] = cell_known(member->own_bytes);
 	row[PROCESSES_PROBLEM] = cell_text(process->problem);
 	if (process->problem)

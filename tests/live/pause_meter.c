@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A process of BYTES that writes RATE bytes a second over its memory, in which a thread looks at
- * the clock all the time: the longest gap between two looks is a pause that it felt. For each line
- * on standard input it prints that gap, in microseconds, and begins anew; "fork" has it fork()
- * first and prints what that took.
+ * the clock all the time, and maps, writes and unmaps a page: the longest gap between two looks is
+ * a pause that it felt, whether it was stopped or waited for a lock of its memory. For each line on
+ * standard input it prints that gap, in microseconds, and begins anew. "fork" has it fork() first,
+ * and "copy" copy all its memory with as many threads as there are processors, in pieces, to where
+ * memory is already; it prints what that took.
+ *
+ * The thread has real-time priority, where that is allowed, and sleeps between its looks: what it
+ * feels is the pause, not the load of the machine.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,9 +22,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE 4096UL
+#define PAGE    4096UL
+#define STEP_US 100UL
+#define PIECE   (2UL << 20)
+#define ROOM    (512UL << 20) /* more than any cache has */
 
-static atomic_ulong longest;
+static atomic_ulong longest, copied;
 static uint8_t *memory;
 static size_t size, rate;
 
@@ -32,17 +41,64 @@ static uint64_t now_us(void)
 
 static void *watch(void *closure)
 {
+	const struct sched_param priority = { .sched_priority = 2 };
+	const struct timespec step = { .tv_nsec = STEP_US * 1000 };
 	uint64_t last = now_us();
 
 	(void)closure;
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority);
 	for (;;) {
-		uint64_t now = now_us();
+		uint64_t now;
+		char *page;
 
-		if (now - last > longest)
-			longest = now - last;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+		page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (page == MAP_FAILED)
+			abort();
+		*page = 1;
+		munmap(page, PAGE);
+		now = now_us();
+		if (now - last > longest + STEP_US)
+			longest = now - last - STEP_US;
 		last = now;
 	}
 	return NULL;
+}
+
+static void *copy(void *closure)
+{
+	uint8_t *to = closure;
+
+	for (;;) {
+		size_t at = atomic_fetch_add(&copied, PIECE);
+
+		if (at >= size)
+			return NULL;
+		memcpy(to + at % ROOM, memory + at, size - at < PIECE ? size - at : PIECE);
+	}
+}
+
+/* Microseconds for a copy of all memory. */
+static uint64_t time_copy(void)
+{
+	long count = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_t threads[64];
+	uint8_t *to = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t begin;
+
+	if (to == MAP_FAILED)
+		abort();
+	memset(to, 1, ROOM);
+	count = count < 64 ? count : 64;
+	copied = 0;
+	begin = now_us();
+	for (long i = 0; i < count; i++)
+		pthread_create(&threads[i], NULL, copy, to);
+	for (long i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	begin = now_us() - begin;
+	munmap(to, ROOM);
+	return begin;
 }
 
 static void *sweep(void *closure)
@@ -88,6 +144,8 @@ int main(int argc, char **argv)
 				_exit(0);
 			printf("%lu\n", (unsigned long)(now_us() - begin));
 			waitpid(child, NULL, 0);
+		} else if (!strcmp(line, "copy\n")) {
+			printf("%lu\n", time_copy());
 		} else {
 			printf("%lu\n", atomic_exchange(&longest, 0));
 		}

@@ -17,10 +17,76 @@
 #define FILE_LARGEST     (256UL << 20) /* private file mappings that are taken in full */
 #define KERNEL_ADDRESSES (1ULL << 63)
 
+/* Asks `query` of all mappings, or of those that are `wanted`. */
+static bool ask_pages(const struct capture *capture, enum page_query query, const bool *wanted,
+		      struct page_list *ret)
+{
+	return pages_scan(ret, &(struct page_scan){
+				       .pid = capture->source,
+				       .shared = capture->pid,
+				       .mappings = &capture->mappings,
+				       .wanted = wanted,
+				       .workers = capture->parallel->workers,
+				       .query = query,
+			       });
+}
+
+bool capture_pages(struct capture *capture)
+{
+	return ask_pages(capture, PAGES_PRESENT, NULL, &capture->pages);
+}
+
+bool capture_pages_written(struct capture *capture)
+{
+	_cleanup_(pages_deinit) struct page_list written = { 0 };
+
+	return ask_pages(capture, PAGES_PROTECT, NULL, &written) &&
+	       pages_update(&capture->pages, &written);
+}
+
+static bool is_same(const struct mapping *a, const struct mapping *b)
+{
+	return a->start == b->start && a->end == b->end && a->inode == b->inode &&
+	       a->offset == b->offset && a->permissions == b->permissions && a->shared == b->shared;
+}
+
+/* Of which mappings the pages matter: of those that are copied, and of new ones, of which nothing
+ * is known yet. The plans are those of the mappings `before`. */
+static bool *find_wanted(const struct capture *capture, const struct mappings *before)
+{
+	bool *wanted = calloc(capture->mappings.list.count + 1, sizeof(*wanted));
+	size_t at = 0;
+
+	for (size_t i = 0; wanted && i < capture->mappings.list.count; i++) {
+		const struct mapping *mapping = &capture->mappings.list.items[i];
+		enum taking taking = TAKE_PRESENT;
+
+		while (at < before->list.count && before->list.items[at].start < mapping->start)
+			at++;
+		if (at < before->list.count && is_same(&before->list.items[at], mapping))
+			taking = capture->plans.items[at].taking;
+		wanted[i] = taking != TAKE_NOTHING && taking != TAKE_HEADER;
+	}
+	return wanted;
+}
+
+bool capture_changes(struct capture *capture)
+{
+	_cleanup_(mappings_deinit) struct mappings before = capture->mappings;
+	_cleanup_(pages_deinit) struct page_list changed = { 0 };
+	_cleanup_free_ bool *wanted = NULL;
+
+	capture->mappings = (struct mappings){ 0 };
+	if (!mappings_read(&capture->mappings, capture->pid))
+		return false;
+	wanted = find_wanted(capture, &before);
+	return wanted && ask_pages(capture, PAGES_CHANGED, wanted, &changed) &&
+	       pages_update(&capture->pages, &changed);
+}
+
 struct memheap_error *capture_survey(struct capture *capture)
 {
-	if (!mappings_read(&capture->mappings, capture->pid) ||
-	    !pages_scan(&capture->pages, capture->pid, capture->pid, &capture->mappings))
+	if (!mappings_read(&capture->mappings, capture->pid) || !capture_pages(capture))
 		return error_create_errno("cannot read the mappings of process %d",
 					  (int)capture->pid);
 	if (!capture->mappings.list.count)
@@ -232,8 +298,11 @@ void capture_copy_piece(const struct capture *capture, struct capture_piece *pie
 {
 	struct iovec to = { piece->to, piece->size };
 	struct iovec from = { (void *)(uintptr_t)piece->at, piece->size }; /* NOLINT */
+	/* the kernel may hold a lock of its memory, for which the process waits if it maps some */
+	const struct live_priority before = live_hurry();
 	ssize_t done = process_vm_readv(capture->source, &to, 1, &from, 1, 0);
 
+	live_relax(&before);
 	piece->copied = done > 0 ? (uint32_t)done : 0;
 	if (piece->copied < piece->size)
 		read_forced(capture, piece);

@@ -51,6 +51,15 @@ struct capture {
 /* Reads mappings and pages as they are now. */
 struct memheap_error *capture_survey(struct capture *capture);
 
+/* Which pages there are, in `source`; of shared mappings in `pid`. False with errno. */
+bool capture_pages(struct capture *capture);
+
+/* Asks which pages were written since it was asked last, and begins anew. False with errno. */
+bool capture_pages_written(struct capture *capture);
+
+/* Reads the mappings as they are now, and which pages changed since. False with errno. */
+bool capture_changes(struct capture *capture);
+
 /* What of the process a plan is about. */
 enum scope {
 	SCOPE_ALL,

@@ -43,6 +43,7 @@ static bool add(struct family *family, pid_t pid)
 		return true;
 	member.parent = (pid_t)member.status.parent;
 	memory_read(&member.memory, pid);
+	member.pss = memory_share(pid);
 	added = vector_push(&family->list);
 	if (added)
 		*added = member;
@@ -122,7 +123,13 @@ static bool read_frames(struct frames *frames, pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	told = fd >= 0 && mappings_read(&mappings, pid) && pages_scan(&pages, pid, pid, &mappings);
+	told = fd >= 0 && mappings_read(&mappings, pid) &&
+	       pages_scan(&pages, &(struct page_scan){
+					  .pid = pid,
+					  .shared = pid,
+					  .mappings = &mappings,
+					  .workers = 1,
+				  });
 	for (size_t i = 0; told && i < pages.list.count; i++) {
 		if (!pages.list.items[i].swapped)
 			told = read_run(frames, fd, &pages.list.items[i]);
@@ -202,11 +209,12 @@ struct memheap_error *family_find(struct family *family, pid_t pid)
 		return error;
 	family->frames = count_frames(family);
 	for (size_t i = 0; i < family->list.count; i++) {
-		const struct live_memory *memory = &family->list.items[i].memory;
+		const struct family_member *member = &family->list.items[i];
+		uint64_t rss = member->memory.rss;
 
-		family->rss_bytes += memory->rss == MEMORY_UNKNOWN ? 0 : memory->rss;
-		if (!family->frames && memory->pss != MEMORY_UNKNOWN)
-			family->once_bytes += memory->pss;
+		family->rss_bytes += rss == MEMORY_UNKNOWN ? 0 : rss;
+		if (!family->frames && member->pss != MEMORY_UNKNOWN)
+			family->once_bytes += member->pss;
 	}
 	return NULL;
 }

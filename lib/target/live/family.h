@@ -8,6 +8,7 @@ struct family_member {
 	pid_t pid, parent;
 	struct proc_status status;
 	struct live_memory memory;
+	uint64_t pss;       /* MEMORY_UNKNOWN where the kernel does not tell */
 	uint64_t own_bytes; /* pages that no other member has; MEMORY_UNKNOWN without page frames */
 };
 

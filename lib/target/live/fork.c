@@ -231,7 +231,7 @@ static struct memheap_error *read_child(struct capture *capture, const struct li
 	struct memheap_error *error = check_mappings(capture, child);
 
 	capture->source = child->pid;
-	if (!error && !pages_scan(&capture->pages, child->pid, capture->pid, &capture->mappings))
+	if (!error && !capture_pages(capture))
 		error = error_create_errno("cannot read the pages of the child");
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");
@@ -279,7 +279,8 @@ struct memheap_error *live_fork(struct live_attempt *attempt)
 	live_kill_child(&child);
 	live_reap(attempt, &injection.gadgets, &child);
 	/* what is resident is that of the process, not of its child; it may have ended */
-	if (!error && !pages_scan(&capture->pages, capture->pid, capture->pid, &capture->mappings))
+	capture->source = capture->pid;
+	if (!error && !capture_pages(capture))
 		capture->pages.list.count = 0;
 	return error;
 }

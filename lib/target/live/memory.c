@@ -87,22 +87,12 @@ static void read_groups(struct live_memory *memory, pid_t pid)
 	}
 }
 
-/* The number behind `name` in smaps_rollup, which is exact, where VmRSS may lag behind. */
-static uint64_t rolled_up(const char *text, const char *name)
-{
-	const char *line = strstr(text, name);
-
-	return line ? strtoull(line + strlen(name), NULL, 10) << 10 : MEMORY_UNKNOWN;
-}
-
 void memory_read(struct live_memory *memory, pid_t pid)
 {
-	_cleanup_free_ char *rollup = proc_read(pid, "smaps_rollup", NULL);
 	struct proc_status status = { 0 };
 
 	*memory = (struct live_memory){
 		.rss = MEMORY_UNKNOWN,
-		.pss = MEMORY_UNKNOWN,
 		.limit = MEMORY_UNKNOWN,
 		.used = MEMORY_UNKNOWN,
 	};
@@ -114,10 +104,13 @@ void memory_read(struct live_memory *memory, pid_t pid)
 		memory->swap = status.swap;
 		memory->peak = status.peak;
 	}
-	if (rollup) {
-		memory->rss = rolled_up(rollup, "\nRss:");
-		memory->pss = rolled_up(rollup, "\nPss:");
-		memory->swap = rolled_up(rollup, "\nSwap:");
-	}
 	read_groups(memory, pid);
+}
+
+uint64_t memory_share(pid_t pid)
+{
+	_cleanup_free_ char *text = proc_read(pid, "smaps_rollup", NULL);
+	const char *line = text ? strstr(text, "\nPss:") : NULL;
+
+	return line ? strtoull(line + strlen("\nPss:"), NULL, 10) << 10 : MEMORY_UNKNOWN;
 }

@@ -9,14 +9,20 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "../../base/bisect.h"
 #include "../../base/cleanup.h"
+#include "../../base/parallel.h"
 #include "pagemap_scan.h"
+#include "threads.h"
 
 #define PAGE_BYTES      4096
 #define REGIONS         1024
+#define PAGES_AT_ONCE   4096
+#define SLICE_BYTES     (32UL << 20)
+#define SLICES_MAX      64 /* of one mapping */
 #define WORDS           4096
 #define WORD_PRESENT    (1ULL << 63)
 #define WORD_SWAPPED    (1ULL << 62)
@@ -29,7 +35,7 @@ static bool add(struct page_list *pages, struct pages run)
 	struct pages *last = pages->list.count ? &pages->list.items[pages->list.count - 1] : NULL;
 
 	if (last && last->end == run.start && last->swapped == run.swapped &&
-	    last->file == run.file && last->written == run.written) {
+	    last->file == run.file && last->written == run.written && last->absent == run.absent) {
 		last->end = run.end;
 		return true;
 	}
@@ -39,41 +45,103 @@ static bool add(struct page_list *pages, struct pages run)
 	return last;
 }
 
-/* 1: done; 0: this kernel can't; -1: failed, with errno. */
-static int scan(struct page_list *pages, int fd, const struct pm_scan_arg *request)
+/* A stretch of one mapping, and what was found there. */
+struct slice {
+	const struct mapping *mapping;
+	vaddr start, end;
+	struct page_list found;
+	int failure; /* errno */
+};
+
+/* A scan at work: slices are independent. */
+struct work {
+	const struct page_scan *scan;
+	int private_fd, shared_fd;
+	VECTOR(struct slice) slices;
+};
+
+/* Whether all its pages are the process's own: to be told it of each takes the kernel four times as
+ * long. */
+static bool is_anonymous(const struct mapping *mapping)
+{
+	return !mapping->shared && !mapping->inode &&
+	       (!mapping->path || !strcmp(mapping->path, "[heap]") ||
+		!strncmp(mapping->path, "[anon:", strlen("[anon:")));
+}
+
+static struct pm_scan_arg make_request(const struct slice *slice, enum page_query query)
+{
+	struct pm_scan_arg request = {
+		.size = sizeof(request),
+		.start = slice->start,
+		.end = slice->end,
+		.vec_len = REGIONS,
+		.max_pages = query == PAGES_CHANGED ? 0 : PAGES_AT_ONCE,
+		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO,
+	};
+
+	if (!is_anonymous(slice->mapping))
+		request.return_mask |= PAGE_IS_FILE;
+	if (query != PAGES_PRESENT)
+		request.return_mask |= PAGE_IS_WRITTEN;
+	if (query == PAGES_PROTECT) {
+		request.flags = PM_SCAN_WP_MATCHING;
+		request.category_mask = PAGE_IS_WRITTEN;
+	}
+	if (query == PAGES_CHANGED) {
+		/* written, or not present */
+		request.category_inverted = PAGE_IS_PRESENT;
+		request.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN;
+	}
+	return request;
+}
+
+/* While the kernel looks, the process waits if it maps memory: it shall not look for long, and not
+ * be preempted. */
+static int ask_kernel(int fd, struct pm_scan_arg *request)
+{
+	const struct live_priority before = live_hurry();
+	int count = ioctl(fd, PAGEMAP_SCAN, request), failure = errno;
+
+	live_relax(&before);
+	errno = failure;
+	return count;
+}
+
+static bool ask_regions(struct slice *slice, int fd, enum page_query query)
 {
 	struct page_region regions[REGIONS];
-	struct pm_scan_arg argument = *request;
+	struct pm_scan_arg request = make_request(slice, query);
 
-	argument.size = sizeof(argument);
-	argument.vec = (uintptr_t)regions;
-	argument.vec_len = REGIONS;
-	argument.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
-	argument.return_mask |= PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_FILE | PAGE_IS_PFNZERO;
-	while (argument.start < argument.end) {
-		int count = ioctl(fd, PAGEMAP_SCAN, &argument);
+	request.vec = (uintptr_t)regions;
+	while (request.start < request.end) {
+		int count = ask_kernel(fd, &request);
 
-		if (count < 0)
-			return errno == ENOTTY ? 0 : -1;
 		for (int i = 0; i < count; i++) {
-			const struct page_region *region = &regions[i];
+			uint64_t kinds = regions[i].categories;
+			bool absent = !(kinds & (PAGE_IS_PRESENT | PAGE_IS_SWAPPED)) ||
+				      kinds & PAGE_IS_PFNZERO;
 
-			if (region->categories & PAGE_IS_PFNZERO)
+			if (absent && query != PAGES_CHANGED)
 				continue;
-			if (!add(pages, (struct pages){
-						.start = region->start,
-						.end = region->end,
-						.swapped = region->categories & PAGE_IS_SWAPPED,
-						.file = region->categories & PAGE_IS_FILE,
-						.written = region->categories & PAGE_IS_WRITTEN,
-					})) {
+			if (!add(&slice->found, (struct pages){
+							.start = regions[i].start,
+							.end = regions[i].end,
+							.swapped = kinds & PAGE_IS_SWAPPED,
+							.file = kinds & PAGE_IS_FILE,
+							.written = kinds & PAGE_IS_WRITTEN,
+							.absent = absent,
+						})) {
 				errno = ENOMEM;
-				return -1;
+				return false;
 			}
 		}
-		argument.start = argument.walk_end;
+		if (count < 0)
+			return false;
+		request.start = request.walk_end;
 	}
-	return 1;
+	return true;
 }
 
 static bool read_words(struct page_list *pages, int fd, vaddr start, vaddr end)
@@ -115,56 +183,123 @@ static int open_pagemap(pid_t pid)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-bool pages_scan(struct page_list *pages, pid_t pid, pid_t shared, const struct mappings *mappings)
+static void scan_slices(void *context, unsigned worker, size_t begin, size_t end)
 {
-	int can = 1;
+	struct work *work = context;
 
-	_cleanup_close_ int private_fd = open_pagemap(pid);
-	_cleanup_close_ int shared_fd = open_pagemap(shared);
-	if (private_fd < 0 || shared_fd < 0)
-		return false;
-	pages->list.count = 0;
+	(void)worker;
+	for (size_t i = begin; i < end; i++) {
+		struct slice *slice = &work->slices.items[i];
+		int fd = slice->mapping->shared ? work->shared_fd : work->private_fd;
+		bool done = ask_regions(slice, fd, work->scan->query);
+
+		if (!done && errno == ENOTTY && work->scan->query == PAGES_PRESENT)
+			done = read_words(&slice->found, fd, slice->start, slice->end);
+		slice->failure = done ? 0 : errno;
+	}
+}
+
+/* False when out of memory. */
+static bool make_slices(struct work *work)
+{
+	const struct mappings *mappings = work->scan->mappings;
+
 	for (size_t i = 0; i < mappings->list.count; i++) {
 		const struct mapping *mapping = &mappings->list.items[i];
-		int fd = mapping->shared ? shared_fd : private_fd;
+		vaddr at = mapping->start;
+		uint64_t step =
+			MAX(round_up((mapping->end - at) / SLICES_MAX, SLICE_BYTES), SLICE_BYTES);
 
 		/* the kernel's own page has no entries */
-		if (mapping->start >= 1ULL << 63)
+		if (at >= 1ULL << 63 || (work->scan->wanted && !work->scan->wanted[i]))
 			continue;
-		if (can > 0)
-			can = scan(pages, fd,
-				   &(struct pm_scan_arg){
-					   .start = mapping->start,
-					   .end = mapping->end,
-				   });
-		if (can < 0 || (!can && !read_words(pages, fd, mapping->start, mapping->end)))
-			return false;
+		while (at < mapping->end) {
+			struct slice *slice = vector_push(&work->slices);
+
+			if (!slice)
+				return false;
+			*slice = (struct slice){ mapping, at, MIN(at + step, mapping->end) };
+			at = slice->end;
+		}
 	}
 	return true;
 }
 
-bool pages_scan_written(struct page_list *pages, pid_t pid, const struct mappings *mappings,
-			bool protect)
+/* Moves what the slices found to `pages`. */
+static bool gather(struct page_list *pages, struct work *work)
 {
-	_cleanup_close_ int fd = open_pagemap(pid);
+	int failure = 0;
 
-	if (fd < 0)
-		return false;
 	pages->list.count = 0;
-	for (size_t i = 0; i < mappings->list.count; i++) {
-		const struct mapping *mapping = &mappings->list.items[i];
-		const struct pm_scan_arg request = {
-			.start = mapping->start,
-			.end = mapping->end,
-			.flags = protect ? PM_SCAN_WP_MATCHING : 0,
-			.category_mask = protect ? PAGE_IS_WRITTEN : 0,
-			.return_mask = PAGE_IS_WRITTEN,
-		};
+	for (size_t i = 0; i < work->slices.count; i++) {
+		struct slice *slice = &work->slices.items[i];
 
-		if (mapping->start < 1ULL << 63 && scan(pages, fd, &request) <= 0)
-			return false;
+		failure = failure ? failure : slice->failure;
+		for (size_t j = 0; j < slice->found.list.count && !failure; j++)
+			failure = add(pages, slice->found.list.items[j]) ? 0 : ENOMEM;
+		pages_deinit(&slice->found);
 	}
-	return true;
+	errno = failure;
+	return !failure;
+}
+
+bool pages_scan(struct page_list *pages, const struct page_scan *scan)
+{
+	const struct parallel parallel = { .workers = scan->workers };
+	struct work work = { .scan = scan };
+	bool done;
+
+	_cleanup_close_ int private_fd = open_pagemap(scan->pid);
+	_cleanup_close_ int shared_fd = open_pagemap(scan->shared);
+	if (private_fd < 0 || shared_fd < 0)
+		return false;
+	work.private_fd = private_fd;
+	work.shared_fd = shared_fd;
+	if (make_slices(&work)) {
+		parallel_for(&parallel, "", work.slices.count, 1, scan_slices, &work);
+		done = gather(pages, &work);
+	} else {
+		errno = ENOMEM;
+		done = false;
+	}
+	free(work.slices.items);
+	return done;
+}
+
+bool pages_update(struct page_list *pages, const struct page_list *changed)
+{
+	struct page_list merged = { 0 };
+	size_t next = 0;
+	vaddr done = 0; /* up to where changes were put */
+	bool added = true;
+
+	for (size_t i = 0; added && i <= pages->list.count; i++) {
+		bool last = i == pages->list.count;
+		struct pages run =
+			last ? (struct pages){ UINT64_MAX, UINT64_MAX } : pages->list.items[i];
+
+		run.written = false;
+		for (; added && next < changed->list.count; next++) {
+			const struct pages *change = &changed->list.items[next];
+			struct pages kept = run;
+
+			if (change->start >= run.end)
+				break;
+			kept.start = MAX(run.start, done);
+			kept.end = change->start;
+			if (kept.start < kept.end)
+				added = add(&merged, kept);
+			if (added && !change->absent)
+				added = add(&merged, *change);
+			done = change->end;
+		}
+		run.start = MAX(run.start, done);
+		if (added && run.start < run.end)
+			added = add(&merged, run);
+	}
+	pages_deinit(pages);
+	*pages = merged;
+	return added;
 }
 
 void pages_deinit(struct page_list *pages)

@@ -10,25 +10,38 @@ struct pages {
 	bool swapped; /* else in memory */
 	bool file;    /* of a file, or shared: not the process's own */
 	bool written; /* since write protection began */
+	bool absent;  /* they don't exist: only in answers to PAGES_CHANGED */
 };
 
 struct page_list {
 	VECTOR(struct pages) list; /* by address */
 };
 
-/*
- * Replaces `pages` by those of all `mappings` of process `pid`; shared ones are looked at in
- * process `shared`, because a child's tables don't have them. False with errno.
- */
-bool pages_scan(struct page_list *pages, pid_t pid, pid_t shared, const struct mappings *mappings);
+/* What is asked of pages. */
+enum page_query {
+	PAGES_PRESENT, /* those that exist */
+	PAGES_PROTECT, /* those that were written since the last time that this was asked, of
+			  mappings that a userfaultfd watches */
+	PAGES_CHANGED, /* those that were written since, and those that do not exist */
+};
 
-/*
- * The same, with those marked that were written since the last call. With `protect` only these, of
- * mappings that a userfaultfd watches, which count as not written from then on. False with errno,
- * ENOTTY when the kernel can't (before Linux 6.7).
+struct page_scan {
+	pid_t pid;
+	pid_t shared; /* where to look for shared mappings, which a child's tables don't have */
+	const struct mappings *mappings;
+	const bool *wanted; /* one for each mapping: whether to look at it; NULL: at all */
+	unsigned workers;   /* at least 1 */
+	enum page_query query;
+};
+
+/* Replaces `pages` by the answer; false with errno, ENOTTY when the kernel can't (before
+ * Linux 6.7).
  */
-bool pages_scan_written(struct page_list *pages, pid_t pid, const struct mappings *mappings,
-			bool protect);
+bool pages_scan(struct page_list *pages, const struct page_scan *scan);
+
+/* Puts what changed in place of what was there; only that counts as written. False when out of
+ * memory. */
+bool pages_update(struct page_list *pages, const struct page_list *changed);
 
 void pages_deinit(struct page_list *pages);
 

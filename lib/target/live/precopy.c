@@ -37,6 +37,7 @@
 #define ROUNDS_MAX   8
 #define FEW_BYTES    (2UL << 20) /* that may be left for the pause */
 #define HELPER_STEPS 16
+#define STEP_BYTES   (16UL << 20) /* of pages that are let go at once */
 
 /* Has the helper make the descriptor; -1 with errno. */
 static int make_descriptor(const struct live_child *helper, const struct gadgets *gadgets)
@@ -76,20 +77,45 @@ static int take_descriptor(pid_t pid, int theirs)
 	return process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, theirs, 0);
 }
 
-/* With all threads stopped: gets a userfaultfd of the memory of the process. */
+/* Spreads the net below the one thread that was stopped, or any of all. */
+static bool begin_injection(const struct live_attempt *attempt, struct injection *injection)
+{
+	struct capture *capture = attempt->capture;
+
+	return mappings_read(&capture->mappings, capture->pid) && threads_read(&capture->threads) &&
+	       live_inject_somewhere(injection, &capture->threads, &capture->mappings);
+}
+
+/* Stops one thread if that will do, else all. */
+static struct memheap_error *stop_for_injection(struct live_attempt *attempt,
+						struct injection *injection)
+{
+	struct capture *capture = attempt->capture;
+	uint64_t deadline_ns = live_now_ns() + attempt->max_pause_ns;
+	struct memheap_error *error;
+
+	if (threads_stop_one(&capture->threads, capture->pid, deadline_ns) &&
+	    begin_injection(attempt, injection))
+		return NULL;
+	threads_resume(&capture->threads);
+	threads_deinit(&capture->threads);
+	error = threads_stop(&capture->threads, capture->pid, deadline_ns);
+	if (!error && !begin_injection(attempt, injection))
+		error = error_create(MEMHEAP_FAILED,
+				     "none of its threads is where it could make a call");
+	return error;
+}
+
+/* Gets a userfaultfd of the memory of the process. */
 static struct memheap_error *get_descriptor(struct live_attempt *attempt,
 					    struct injection *injection, int *ret)
 {
-	struct capture *capture = attempt->capture;
-	struct memheap_error *error = NULL;
+	struct memheap_error *error = stop_for_injection(attempt, injection);
 	struct live_child helper = { 0 };
 	int theirs;
 
-	if (!mappings_read(&capture->mappings, capture->pid) || !threads_read(&capture->threads))
-		return error_create_errno("cannot read process %d", (int)capture->pid);
-	if (!live_inject_somewhere(injection, &capture->threads, &capture->mappings))
-		return error_create(MEMHEAP_FAILED,
-				    "none of its threads is where it could make a call");
+	if (error)
+		return error;
 	if (live_clone(injection, CLONE_VM, &helper)) {
 		theirs = make_descriptor(&helper, &injection->gadgets);
 		*ret = theirs < 0 ? -1 : take_descriptor(helper.pid, theirs);
@@ -105,32 +131,78 @@ static struct memheap_error *get_descriptor(struct live_attempt *attempt,
 	return error;
 }
 
-static struct memheap_error *protect(const struct capture *capture, int fd)
+static struct memheap_error *protect(const struct capture *capture, int fd,
+				     struct page_list *watched)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
 		.features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
 			    UFFD_FEATURE_PAGEFAULT_FLAG_WP,
 	};
-	size_t registered = 0;
-
 	if (ioctl(fd, UFFDIO_API, &api))
 		return error_create(MEMHEAP_FAILED,
 				    "this kernel cannot tell which pages were written: %s",
 				    strerror(errno));
 	for (size_t i = 0; i < capture->mappings.list.count; i++) {
 		const struct mapping *mapping = &capture->mappings.list.items[i];
+		enum taking taking = capture->plans.items[i].taking;
 		struct uffdio_register request = {
 			.range = { mapping->start, mapping->end - mapping->start },
 			.mode = UFFDIO_REGISTER_MODE_WP,
 		};
 
-		/* what can't be protected counts as written each time */
-		if (capture->plans.items[i].taking == TAKE_PRESENT)
-			registered += !ioctl(fd, UFFDIO_REGISTER, &request);
+		struct pages *added;
+
+		/* others may write what is shared; what can't be watched is copied in the pause */
+		if ((taking != TAKE_PRESENT && taking != TAKE_ALL) ||
+		    ioctl(fd, UFFDIO_REGISTER, &request))
+			continue;
+		added = vector_push(&watched->list);
+		if (!added)
+			return &error_no_memory;
+		*added = (struct pages){ .start = mapping->start, .end = mapping->end };
 	}
-	return registered ? NULL
-			  : error_create(MEMHEAP_FAILED, "none of its memory can be protected");
+	return watched->list.count
+		       ? NULL
+		       : error_create(MEMHEAP_FAILED, "none of its memory can be protected");
+}
+
+static void release(int fd, vaddr start, vaddr end)
+{
+	const struct live_priority before = live_hurry();
+	struct uffdio_range range = { start, end - start };
+
+	/* what is not mapped any more is not protected either */
+	ioctl(fd, UFFDIO_UNREGISTER, &range);
+	live_relax(&before);
+}
+
+/*
+ * Ends the protection, step by step: while it is lifted the process waits if it maps memory or
+ * writes to a new page. Closing the descriptor lifts it in one go, which takes 40 ms a GB.
+ */
+static void unprotect(const struct page_list *watched, const struct page_list *pages, int fd)
+{
+	for (size_t i = 0; i < watched->list.count; i++) {
+		const struct pages *range = &watched->list.items[i];
+		vaddr at = range->start; /* up to where it is lifted */
+		uint64_t bytes = 0;      /* of pages behind that */
+
+		for (size_t j = pages_after(pages, at);
+		     j < pages->list.count && pages->list.items[j].start < range->end; j++) {
+			vaddr from = MAX(pages->list.items[j].start, at);
+			vaddr end = MIN(pages->list.items[j].end, range->end);
+
+			while (bytes + (end - from) >= STEP_BYTES) {
+				vaddr cut = from + (STEP_BYTES - bytes);
+
+				release(fd, at, cut);
+				at = from = cut;
+				bytes = 0;
+			}
+			bytes += end - from;
+		}
+	}
 }
 
 static uint64_t written_bytes(const struct page_list *pages)
@@ -155,7 +227,7 @@ static struct memheap_error *copy_rounds(const struct live_attempt *attempt)
 		struct memheap_error *error;
 		uint64_t bytes;
 
-		if (!pages_scan_written(&capture->pages, capture->pid, &capture->mappings, true))
+		if (!capture_pages_written(capture))
 			return error_create_errno("cannot ask which pages were written");
 		bytes = written_bytes(&capture->pages);
 		error = capture_plan(capture, SCOPE_WRITTEN);
@@ -185,9 +257,7 @@ static struct memheap_error *copy_rest(struct live_attempt *attempt)
 	threads_deinit(&capture->threads);
 	capture->deadline_ns = live_now_ns() + attempt->max_pause_ns;
 	error = threads_stop(&capture->threads, capture->pid, capture->deadline_ns);
-	if (!error &&
-	    (!mappings_read(&capture->mappings, capture->pid) || !threads_read(&capture->threads) ||
-	     !pages_scan_written(&capture->pages, capture->pid, &capture->mappings, false)))
+	if (!error && (!capture_changes(capture) || !threads_read(&capture->threads)))
 		error = error_create_errno("cannot read process %d", (int)capture->pid);
 	if (!error)
 		error = capture_plan(capture, SCOPE_WRITTEN);
@@ -224,26 +294,25 @@ struct memheap_error *live_precopy(struct live_attempt *attempt)
 	struct capture *capture = attempt->capture;
 	struct injection injection = { .pid = capture->pid };
 	struct memheap_error *error = prepare(attempt, &injection.gadgets);
+	_cleanup_(pages_deinit) struct page_list watched = { 0 };
 	uint64_t first_ns;
 
 	_cleanup_close_ int fd = -1;
 	if (error)
 		return error;
-	error = threads_stop(&capture->threads, capture->pid,
-			     live_now_ns() + attempt->max_pause_ns);
-	if (!error)
-		error = get_descriptor(attempt, &injection, &fd);
+	error = get_descriptor(attempt, &injection, &fd);
 	threads_resume(&capture->threads);
 	first_ns = capture->threads.pause_ns;
 	/* what was stopped may have other mappings than what was surveyed */
 	if (!error)
 		error = capture_plan(capture, SCOPE_ALL);
 	if (!error)
-		error = protect(capture, fd);
+		error = protect(capture, fd, &watched);
 	if (!error)
 		error = copy_rounds(attempt);
 	if (!error)
 		error = copy_rest(attempt);
+	unprotect(&watched, &capture->pages, fd);
 	capture->threads.pause_ns = MAX(capture->threads.pause_ns, first_ns);
 	attempt->live->while_stopped = error ? 0 : capture_copied(capture);
 	return error ? error : capture_settle(capture);

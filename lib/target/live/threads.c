@@ -30,13 +30,20 @@ uint64_t live_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Where it is allowed, nothing of our priority runs while others wait for us. Threads that this one
- * starts inherit it. */
-static void hurry(bool yes)
+struct live_priority live_hurry(void)
 {
-	const struct sched_param priority = { .sched_priority = yes };
+	const struct sched_param first = { .sched_priority = 1 };
+	struct live_priority before = { .policy = SCHED_OTHER };
 
-	pthread_setschedparam(pthread_self(), yes ? SCHED_FIFO : SCHED_OTHER, &priority);
+	pthread_getschedparam(pthread_self(), &before.policy, &before.parameter);
+	if (before.policy != SCHED_FIFO && before.policy != SCHED_RR)
+		pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
+	return before;
+}
+
+void live_relax(const struct live_priority *before)
+{
+	pthread_setschedparam(pthread_self(), before->policy, &before->parameter);
 }
 
 static bool is_known(const struct live_threads *threads, pid_t tid)
@@ -55,11 +62,13 @@ static bool has_ended(pid_t tid)
 	return !proc_status(tid, &status) || status.state == 'Z' || status.state == 'X';
 }
 
-/* Before the first thread is ours: from then on its signals wait for us. */
-static void begin_watch(struct live_threads *threads)
+/* Before the first thread is ours: from then on its signals wait for us. Threads that copy inherit
+ * the priority. */
+static void begin_pause(struct live_threads *threads)
 {
 	watchdog_begin();
 	threads->watched = true;
+	threads->before = live_hurry();
 }
 
 /* PTRACE_SEIZE, not ATTACH, which would send SIGSTOP. */
@@ -165,8 +174,7 @@ struct memheap_error *threads_stop(struct live_threads *threads, pid_t pid, uint
 {
 	size_t added = 1, awaited = 0;
 
-	begin_watch(threads);
-	hurry(true);
+	begin_pause(threads);
 	for (unsigned pass = 0; added; pass++) {
 		struct memheap_error *error = seize_new(threads, pid, &added);
 
@@ -195,7 +203,7 @@ bool threads_stop_one(struct live_threads *threads, pid_t pid, uint64_t deadline
 	struct memheap_error *error;
 	size_t added;
 
-	begin_watch(threads);
+	begin_pause(threads);
 	error = seize(threads, pid);
 	/* its main thread may have ended before the others */
 	if (!error && !threads->list.count)
@@ -238,10 +246,11 @@ void threads_resume(struct live_threads *threads)
 	}
 	if (threads->began_ns)
 		threads->pause_ns = live_now_ns() - threads->began_ns;
-	if (threads->watched)
-		watchdog_end();
+	if (!threads->watched)
+		return;
+	watchdog_end();
 	threads->watched = false;
-	hurry(false);
+	live_relax(&threads->before);
 }
 
 void threads_deinit(struct live_threads *threads)

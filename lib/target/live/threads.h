@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <sched.h>
 #include <sys/types.h>
 #include <sys/user.h>
 
@@ -21,14 +22,28 @@ struct live_thread {
 	size_t extended_size;
 };
 
+/* How one of our own threads was scheduled. */
+struct live_priority {
+	int policy;
+	struct sched_param parameter;
+};
+
 struct live_threads {
 	VECTOR(struct live_thread) list; /* the main one first */
 	uint64_t began_ns;               /* when the first one was asked to stop; 0: none was */
-	bool watched;                    /* the watchdog was told that a pause begins */
+	bool watched;                    /* a pause began, and the watchdog was told so */
+	struct live_priority before;     /* ours, before it began */
 	uint64_t pause_ns;               /* until the last one ran again */
 };
 
 uint64_t live_now_ns(void);
+
+/*
+ * Where it is allowed, nothing of our priority runs while others wait for us: while they stand
+ * still, and while we hold a lock of their memory. Returns what was before, for live_relax().
+ */
+struct live_priority live_hurry(void);
+void live_relax(const struct live_priority *before);
 
 /*
  * Stops all threads of `pid`. After an error, and at `deadline_ns`, some may be stopped:
