@@ -9,6 +9,7 @@ REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'ob
            'referrers', 'path', 'cycles', 'retained', 'suspects']
 WITH_ADDRESS = ['object', 'refs', 'referrers', 'path']
 WITHOUT_CORE = ['list']
+WITH_SCHEMA = REPORTS + WITHOUT_CORE + ['tree']     # analyze --tree
 FORMATS = ['table', 'json', 'jsonl', 'csv']
 SCHEMAS = os.path.join(os.path.dirname(harness.FIXTURES), 'formats', 'schemas')
 MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas': 'arenas',

@@ -457,8 +457,7 @@ def test_tree(how, newest):
         time.sleep(0.3)
         text = harness.memheap('analyze', '--tree', str(process.pid), '--format', 'json').stdout
         report = json.loads(text)
-        jsonschema.Draft202012Validator(
-            json.loads(harness.memheap('schema', 'tree').stdout)).validate(report)
+        jsonschema.Draft202012Validator(commands.schema('tree')).validate(report)
         rows = {row['pid']: row for row in report['processes']}
         root = rows.pop(process.pid)
         assert len(rows) == 3 and {row['parent_pid'] for row in rows.values()} == {process.pid}

@@ -24,7 +24,7 @@ def each_object(schema):
             yield from each_object(part)
 
 
-@pytest.mark.parametrize('command', commands.REPORTS + commands.WITHOUT_CORE)
+@pytest.mark.parametrize('command', commands.WITH_SCHEMA)
 def test_committed_schema_is_current(command):
     with open(os.path.join(commands.SCHEMAS, command + '.json'), encoding='utf-8') as file:
         assert harness.memheap('schema', command).stdout == file.read(), \
@@ -33,10 +33,10 @@ def test_committed_schema_is_current(command):
 
 def test_every_committed_schema_belongs_to_a_command():
     files = sorted(os.listdir(commands.SCHEMAS))
-    assert files == sorted(command + '.json' for command in commands.REPORTS + commands.WITHOUT_CORE)
+    assert files == sorted(command + '.json' for command in commands.WITH_SCHEMA)
 
 
-@pytest.mark.parametrize('command', commands.REPORTS + commands.WITHOUT_CORE)
+@pytest.mark.parametrize('command', commands.WITH_SCHEMA)
 def test_schema_is_strict(command):
     schema = commands.schema(command)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -54,7 +54,7 @@ def test_default_schema_is_that_of_analyze():
 def test_a_key_means_the_same_everywhere():
     """The same key has the same JSON type in every table."""
     kinds = {}
-    for command in commands.REPORTS + commands.WITHOUT_CORE:
+    for command in commands.WITH_SCHEMA:
         for part in each_object(commands.schema(command)):
             for key, column in part['properties'].items():
                 if isinstance(column.get('type'), list):
