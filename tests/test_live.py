@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -196,7 +197,7 @@ def test_resident_memory_of_each_mapping_equals_smaps(waiting):
 
 def test_rss_is_explained(waiting):
     waiting.report('info', '--mode', 'stop')
-    report = waiting.report()
+    report = json.loads(waiting.memheap('analyze', '--format', 'json').stdout)
     resident = sum(row['resident_bytes'] for row in report['resident'])
     with open('/proc/%d/smaps_rollup' % waiting.pid) as file:
         rss = int(re.search(r'^Rss: +(\d+) kB', file.read(), re.M).group(1)) << 10
@@ -320,6 +321,110 @@ def test_another_user(sleeper):
     message = refused(4, 'analyze', str(sleeper.pid), user=65534, group=65534, extra_groups=[])
     assert 'belongs to another user' in message and 'CAP_SYS_PTRACE' in message
     assert 'docker run --cap-add=SYS_PTRACE' in message and 'shareProcessNamespace' in message
+
+
+FILTER = '''
+import ctypes, os, struct, sys
+code = [struct.pack("HBBI", 0x20, 0, 0, 0)]     # the number of the call
+for number in sys.argv[1].split(","):
+    # if it is that one, the next instruction: EPERM
+    code += [struct.pack("HBBI", 0x15, 0, 1, int(number)), struct.pack("HBBI", 6, 0, 0, 0x50001)]
+code.append(struct.pack("HBBI", 6, 0, 0, 0x7fff0000))   # SECCOMP_RET_ALLOW
+program = ctypes.create_string_buffer(b"".join(code))
+filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(program)))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, filter, 0, 0) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+'''
+PTRACE, PROCESS_VM_READV = '101', '310'
+
+
+def memheap_from(before, *arguments):
+    """memheap started by another program."""
+    return subprocess.run([*before, harness.MEMHEAP, *arguments], capture_output=True, text=True)
+
+
+def under_filter(calls, *arguments):
+    return memheap_from(['/usr/bin/python3', '-c', FILTER, calls], *arguments)
+
+
+def test_filtered_itself(waiting):
+    """As by a container's seccomp profile."""
+    result = under_filter(PTRACE, 'info', str(waiting.pid))
+    assert result.returncode == 4 and 'system calls are filtered' in result.stderr
+    assert '--security-opt seccomp=unconfined' in result.stderr
+    assert under_filter(PTRACE, 'info', str(waiting.pid), '--mode', 'nostop').returncode == 0
+    result = under_filter(PROCESS_VM_READV, 'info', str(waiting.pid), '--mode', 'fork')
+    assert result.returncode == 1 and 'process_vm_readv cannot read' in result.stderr
+    result = under_filter(PROCESS_VM_READV, 'info', str(waiting.pid), '--format', 'json')
+    assert json.loads(result.stdout)['snapshot']['mode'] == 'stop'
+
+
+def test_from_inside_a_user_namespace(sleeper):
+    result = memheap_from(['unshare', '--user', '--map-root-user'], 'info', str(sleeper.pid))
+    if result.stderr.startswith('unshare:'):
+        pytest.skip('no user namespace can be made here: ' + result.stderr)
+    assert result.returncode == 4 and 'memheap is in a user namespace' in result.stderr
+    assert 'on the host, as root: sudo memheap' in result.stderr
+
+
+def test_without_the_capability(sleeper):
+    """As root in a container without --cap-add=SYS_PTRACE."""
+    if os.geteuid() != 0 or not shutil.which('setpriv'):
+        pytest.skip('only root, with setpriv, can drop capabilities')
+    result = memheap_from(['setpriv', '--bounding-set=-sys_ptrace'], 'info', str(sleeper.pid))
+    assert result.returncode == 4 and 'it has capabilities that memheap has not' in result.stderr
+    assert 'docker run --cap-add=SYS_PTRACE' in result.stderr
+
+
+def test_a_protected_process():
+    """PR_SET_DUMPABLE: its files in /proc belong to root then."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    nobody = dict(user=65534, group=65534, extra_groups=[])
+    process = subprocess.Popen(['/usr/bin/python3', '-c', 'import ctypes, time\n'
+                                'ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n'
+                                'print(flush=True)\ntime.sleep(1000)'],
+                               stdout=subprocess.PIPE, **nobody)
+    try:
+        process.stdout.readline()
+        if subprocess.run([os.path.realpath(harness.MEMHEAP), '--version'], capture_output=True,
+                          **nobody).returncode:
+            pytest.skip('another user cannot run ' + harness.MEMHEAP)
+        message = refused(4, 'info', str(process.pid), **nobody)
+        assert 'prctl(PR_SET_DUMPABLE)' in message and 'sudo memheap' in message
+        assert harness.memheap('info', str(process.pid)).code == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_another_mount_namespace(tmp_path):
+    """Files that only the process sees are reached through it."""
+    script = ('set -e; mount -t tmpfs none "$0"; cp "$1" "$0/python"; '
+              'exec "$0/python" -c "import time; print(flush=True); time.sleep(1000)"')
+    process = subprocess.Popen(['unshare', '--pid', '--mount', '--fork', '--kill-child', 'sh', '-c',
+                                script, tmp_path, os.path.realpath('/usr/bin/python3')],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        if not process.stdout.readline():
+            process.kill()
+            pytest.skip('no mount namespace can be made here: ' + process.communicate()[1])
+        with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as file:
+            inner = file.read().strip()
+        assert not os.listdir(tmp_path)
+        for mode in MODES:
+            report = json.loads(harness.memheap('info', inner, '--mode', mode, '--format',
+                                                'json').stdout)
+            row = {row['path']: row for row in report['modules']}['%s/python' % tmp_path]
+            assert row['status'] == 'found'
+            assert row['file'].startswith('/proc/%s/' % inner), row
+            assert report['snapshot']['mode'] == mode
+            assert 'CPython 3' in harness.memheap('analyze', inner, '--mode', mode).stdout
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_same_user_without_capabilities(newest):

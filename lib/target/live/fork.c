@@ -249,15 +249,15 @@ static struct memheap_error *prepare(const struct live_attempt *attempt, struct 
 {
 	struct capture *capture = attempt->capture;
 	const char *refusal = inject_refusal(&attempt->live->status);
+	struct memheap_error *error;
 
 	if (refusal)
 		return error_create(MEMHEAP_FAILED, "%s", refusal);
 	if (!mappings_read(&capture->mappings, capture->pid))
 		return error_create_errno("cannot read the mappings of process %d",
 					  (int)capture->pid);
-	if (!inject_find(gadgets, capture->pid, &capture->mappings))
-		return error_create(MEMHEAP_FAILED, "no instruction for a system call was found");
-	return check_memory(attempt->live);
+	error = inject_find(gadgets, capture->pid, &capture->mappings);
+	return error ? error : check_memory(attempt->live);
 }
 
 struct memheap_error *live_fork(struct live_attempt *attempt)

@@ -92,9 +92,11 @@ static void search(struct gadgets *gadgets, const uint8_t *bytes, size_t size, v
 		gadgets->back = at + (vaddr)(back - bytes);
 }
 
-bool inject_find(struct gadgets *gadgets, pid_t pid, const struct mappings *mappings)
+struct memheap_error *inject_find(struct gadgets *gadgets, pid_t pid,
+				  const struct mappings *mappings)
 {
 	_cleanup_free_ uint8_t *bytes = malloc(SEARCH_BYTES);
+	int failure = 0;
 
 	*gadgets = (struct gadgets){ 0 };
 	for (size_t i = 0; bytes && i < mappings->list.count; i++) {
@@ -105,14 +107,22 @@ bool inject_find(struct gadgets *gadgets, pid_t pid, const struct mappings *mapp
 		for (vaddr at = mapping->start; at < mapping->end; at += SEARCH_BYTES) {
 			size_t size = MIN(SEARCH_BYTES, mapping->end - at);
 
-			if (!read_target(pid, at, bytes, size))
+			if (!read_target(pid, at, bytes, size)) {
+				failure = errno;
 				break;
+			}
 			search(gadgets, bytes, size, at);
 			if (gadgets->call && gadgets->back)
-				return true;
+				return NULL;
 		}
 	}
-	return false;
+	if (!bytes)
+		return &error_no_memory;
+	return failure ? error_create(MEMHEAP_FAILED, "process_vm_readv cannot read its code: %s",
+				      strerror(failure))
+		       : error_create(
+				 MEMHEAP_FAILED,
+				 "it has no instructions for a system call that it could make");
 }
 
 const char *inject_refusal(const struct proc_status *status)

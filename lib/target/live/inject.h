@@ -29,8 +29,9 @@ struct injection {
 	pid_t born; /* the process that the last call made, as we see it; 0: none */
 };
 
-/* Looks for the instructions; false when the process has none. */
-bool inject_find(struct gadgets *gadgets, pid_t pid, const struct mappings *mappings);
+/* Looks for the instructions. */
+struct memheap_error *inject_find(struct gadgets *gadgets, pid_t pid,
+				  const struct mappings *mappings);
 
 /* Why nothing can be injected into the process; NULL: it can. */
 const char *inject_refusal(const struct proc_status *status);

@@ -15,7 +15,8 @@
 #include "live.h"
 
 #define PAGE_BYTES 4096U
-#define PASSES_MAX 6
+#define PASSES_MIN 2
+#define PASSES_MAX 10
 
 /* One pass over all pieces that compares. */
 struct pass {
@@ -214,7 +215,8 @@ struct memheap_error *live_nostop(struct live_attempt *attempt)
 
 		error = pass_again(capture, torn);
 		bytes = page_bytes(torn);
-		if (!bytes || (bytes >= least && i >= 2))
+		/* what is torn is what the last pass found: it ends with a good one */
+		if (!bytes || (i >= PASSES_MIN && bytes <= least / 4 * 5))
 			break;
 		least = MIN(least, bytes);
 	}

@@ -280,8 +280,8 @@ static struct memheap_error *prepare(const struct live_attempt *attempt, struct 
 	if (refusal)
 		return error_create(MEMHEAP_FAILED, "%s", refusal);
 	error = capture_survey(capture);
-	if (!error && !inject_find(gadgets, capture->pid, &capture->mappings))
-		error = error_create(MEMHEAP_FAILED, "no instruction for a system call was found");
+	if (!error)
+		error = inject_find(gadgets, capture->pid, &capture->mappings);
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");
 	if (!error)

@@ -107,6 +107,17 @@ static bool is_dumpable(pid_t pid, const struct proc_status *status)
 	return stat(path, &file) || file.st_uid == status->uid || !status->uid;
 }
 
+/* Whether our capabilities count only inside of a user namespace (user_namespaces(7)): the first
+ * one has all users. */
+static bool is_confined(void)
+{
+	_cleanup_free_ char *map = proc_read(getpid(), "uid_map", NULL);
+	unsigned inside, outside, count;
+
+	return map && sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 &&
+	       count != UINT32_MAX;
+}
+
 /* The rule in words, and the remedy. */
 static const char *find_rule(pid_t pid, const char **remedy)
 {
@@ -125,12 +136,17 @@ static const char *find_rule(pid_t pid, const char **remedy)
 		*remedy = "only a reboot undoes it; a core by SIGABRT is still possible";
 		return "kernel.yama.ptrace_scope is 3: nobody may trace";
 	}
+	if (mighty && is_confined()) {
+		*remedy = "run memheap where the process was started, or outside, on the host, as "
+			  "root: sudo memheap ...";
+		return "memheap is in a user namespace (unshare -U, a rootless container), and the "
+		       "process is outside of it";
+	}
 	if (mighty) {
 		*remedy =
 			"look for its refusal in the log: dmesg, journalctl -t audit; run memheap "
 			"on the host, as root";
-		return "a security module (AppArmor, SELinux), or another user namespace, forbids "
-		       "it";
+		return "a security module (AppArmor, SELinux) forbids it";
 	}
 	if (own.uid != status.uid) {
 		*remedy = "run memheap as that user or as root: sudo memheap ...; " CONTAINER;
