@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Processes that cannot be looked at, and who may look: each refusal names the rule and a remedy."""
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+import harness
+from test_live import MODES, refused, sleeper, state, tracer, waiting  # noqa: F401
+
+pytestmark = pytest.mark.skipif(harness.why_not_live() is not None,
+                                reason='no process can be looked at here: %s' %
+                                harness.why_not_live())
+
+
+def test_no_such_process():
+    with open('/proc/sys/kernel/pid_max') as file:
+        pid = int(file.read())      # one more than the last
+    assert 'there is no process %d' % pid in refused(1, 'analyze', str(pid))
+
+
+def test_digits_are_a_process_and_a_path_is_a_file(tmp_path):
+    (tmp_path / '999999999').write_bytes(b'no core')
+    assert 'a file of that name is ./999999999' in \
+        refused(1, 'analyze', '999999999', cwd=tmp_path)
+    assert './999999999: it is not an ELF core file' in \
+        refused(1, 'analyze', './999999999', cwd=tmp_path)
+
+
+def test_options_of_processes_are_refused_for_files(newest_core):
+    for option in (['--mode', 'stop'], ['--max-pause', '5'], ['--tree']):
+        assert 'go with a process' in refused(2, 'analyze', newest_core.path, *option)
+    assert 'milliseconds' in refused(2, 'analyze', '1', '--max-pause', '0')
+
+
+def test_thread_id():
+    code = ('import threading, time; t = threading.Thread(target=time.sleep, args=(1000,)); '
+            't.start(); print(t.native_id, flush=True)')
+    process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    try:
+        tid = process.stdout.readline().strip()
+        assert '%s is a thread of process %d' % (tid, process.pid) in refused(2, 'info', tid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_zombie(sleeper):
+    sleeper.kill()
+    while state(sleeper.pid) != 'Z':
+        time.sleep(0.01)
+    message = refused(1, 'analyze', str(sleeper.pid))
+    assert 'zombie' in message and 'its parent, process %d' % os.getpid() in message
+
+
+def test_not_python(sleeper):
+    message = refused(3, 'analyze', str(sleeper.pid))
+    assert 'memheap info %d shows what is known' % sleeper.pid in message
+    assert harness.memheap('info', str(sleeper.pid)).code == 0
+
+
+def test_the_kernel():
+    message = refused(3, 'analyze', '2') if os.geteuid() == 0 else None
+    if message is None or 'kernel' not in message:
+        pytest.skip('process 2 is no thread of the kernel here')
+
+
+def test_already_traced(sleeper):
+    libc = ctypes.CDLL(None, use_errno=True)
+    seize, detach = 0x4206, 17
+    assert libc.ptrace(seize, sleeper.pid, None, None) == 0
+    try:
+        message = refused(4, 'analyze', str(sleeper.pid))
+        assert 'is traced by process %d (' % os.getpid() in message
+        assert harness.memheap('info', str(sleeper.pid), '--mode', 'nostop').code == 0
+    finally:
+        libc.ptrace(0x4207, sleeper.pid, None, None)    # PTRACE_INTERRUPT: to detach from it
+        os.waitpid(sleeper.pid, 0)
+        libc.ptrace(detach, sleeper.pid, None, None)
+
+
+def test_another_user(sleeper):
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    message = refused(4, 'analyze', str(sleeper.pid), user=65534, group=65534, extra_groups=[])
+    assert 'belongs to another user' in message and 'CAP_SYS_PTRACE' in message
+    assert 'docker run --cap-add=SYS_PTRACE' in message and 'shareProcessNamespace' in message
+
+
+FILTER = '''
+import ctypes, os, struct, sys
+code = [struct.pack("HBBI", 0x20, 0, 0, 0)]     # the number of the call
+for number in sys.argv[1].split(","):
+    # if it is that one, the next instruction: EPERM
+    code += [struct.pack("HBBI", 0x15, 0, 1, int(number)), struct.pack("HBBI", 6, 0, 0, 0x50001)]
+code.append(struct.pack("HBBI", 6, 0, 0, 0x7fff0000))   # SECCOMP_RET_ALLOW
+program = ctypes.create_string_buffer(b"".join(code))
+filter = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code), ctypes.addressof(program)))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+assert libc.prctl(22, 2, filter, 0, 0) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+'''
+PTRACE, PROCESS_VM_READV = '101', '310'
+
+
+def memheap_from(before, *arguments):
+    """memheap started by another program."""
+    return subprocess.run([*before, harness.MEMHEAP, *arguments], capture_output=True, text=True)
+
+
+def under_filter(calls, *arguments):
+    return memheap_from(['/usr/bin/python3', '-c', FILTER, calls], *arguments)
+
+
+def test_filtered_itself(waiting):
+    """As by a container's seccomp profile."""
+    result = under_filter(PTRACE, 'info', str(waiting.pid))
+    assert result.returncode == 4 and 'system calls are filtered' in result.stderr
+    assert '--security-opt seccomp=unconfined' in result.stderr
+    assert under_filter(PTRACE, 'info', str(waiting.pid), '--mode', 'nostop').returncode == 0
+    result = under_filter(PROCESS_VM_READV, 'info', str(waiting.pid), '--mode', 'fork')
+    assert result.returncode == 1 and 'process_vm_readv cannot read' in result.stderr
+    result = under_filter(PROCESS_VM_READV, 'info', str(waiting.pid), '--format', 'json')
+    assert json.loads(result.stdout)['snapshot']['mode'] == 'stop'
+
+
+def test_from_inside_a_user_namespace(sleeper):
+    result = memheap_from(['unshare', '--user', '--map-root-user'], 'info', str(sleeper.pid))
+    if result.stderr.startswith('unshare:'):
+        pytest.skip('no user namespace can be made here: ' + result.stderr)
+    assert result.returncode == 4 and 'memheap is in a user namespace' in result.stderr
+    assert 'on the host, as root: sudo memheap' in result.stderr
+
+
+def test_without_the_capability(sleeper):
+    """As root in a container without --cap-add=SYS_PTRACE."""
+    if os.geteuid() != 0 or not shutil.which('setpriv'):
+        pytest.skip('only root, with setpriv, can drop capabilities')
+    result = memheap_from(['setpriv', '--bounding-set=-sys_ptrace'], 'info', str(sleeper.pid))
+    assert result.returncode == 4 and 'it has capabilities that memheap has not' in result.stderr
+    assert 'docker run --cap-add=SYS_PTRACE' in result.stderr
+
+
+def test_a_protected_process():
+    """PR_SET_DUMPABLE: its files in /proc belong to root then."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    nobody = dict(user=65534, group=65534, extra_groups=[])
+    process = subprocess.Popen(['/usr/bin/python3', '-c', 'import ctypes, time\n'
+                                'ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n'
+                                'print(flush=True)\ntime.sleep(1000)'],
+                               stdout=subprocess.PIPE, **nobody)
+    try:
+        process.stdout.readline()
+        if subprocess.run([os.path.realpath(harness.MEMHEAP), '--version'], capture_output=True,
+                          **nobody).returncode:
+            pytest.skip('another user cannot run ' + harness.MEMHEAP)
+        message = refused(4, 'info', str(process.pid), **nobody)
+        assert 'prctl(PR_SET_DUMPABLE)' in message and 'sudo memheap' in message
+        assert harness.memheap('info', str(process.pid)).code == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_another_mount_namespace(tmp_path):
+    """Files that only the process sees are reached through it."""
+    script = ('set -e; mount -t tmpfs none "$0"; cp "$1" "$0/python"; '
+              'exec "$0/python" -c "import time; print(flush=True); time.sleep(1000)"')
+    process = subprocess.Popen(['unshare', '--pid', '--mount', '--fork', '--kill-child', 'sh', '-c',
+                                script, tmp_path, os.path.realpath('/usr/bin/python3')],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        if not process.stdout.readline():
+            process.kill()
+            pytest.skip('no mount namespace can be made here: ' + process.communicate()[1])
+        with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as file:
+            inner = file.read().strip()
+        assert not os.listdir(tmp_path)
+        for mode in MODES:
+            report = json.loads(harness.memheap('info', inner, '--mode', mode, '--format',
+                                                'json').stdout)
+            row = {row['path']: row for row in report['modules']}['%s/python' % tmp_path]
+            assert row['status'] == 'found'
+            assert row['file'].startswith('/proc/%s/' % inner), row
+            assert report['snapshot']['mode'] == mode
+            assert 'CPython 3' in harness.memheap('analyze', inner, '--mode', mode).stdout
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_same_user_without_capabilities(newest):
+    """An unprivileged user looks at a process of its own."""
+    if os.geteuid() != 0:
+        pytest.skip('the other tests are as an unprivileged user already')
+    if os.path.exists('/proc/sys/kernel/yama/ptrace_scope') and \
+            open('/proc/sys/kernel/yama/ptrace_scope').read().strip() != '0':
+        pytest.skip('kernel.yama.ptrace_scope forbids it')
+    nobody = dict(user=65534, group=65534, extra_groups=[])
+    process = subprocess.Popen(['/usr/bin/python3', '-c', 'import time; time.sleep(1000)'], **nobody)
+    try:
+        time.sleep(0.5)
+        program = os.path.realpath(harness.MEMHEAP)
+        if subprocess.run([program, '--version'], capture_output=True, **nobody).returncode:
+            pytest.skip('another user cannot run ' + program)
+        for mode in MODES:
+            harness.memheap('analyze', str(process.pid), '--mode', mode, **nobody)
+            assert tracer(process.pid) == '0'
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_another_pid_namespace(newest):
+    """A child's number is another one inside: it is removed all the same."""
+    code = ('import os, time; print(open("/proc/self/status").read().split("NSpid:")[1]'
+            '.split()[-1], flush=True); time.sleep(1000)')
+    process = subprocess.Popen(['unshare', '--pid', '--fork', '--kill-child', *newest.command, '-c',
+                                code], stdout=subprocess.PIPE, text=True)
+    try:
+        if not process.stdout.readline().strip():
+            pytest.skip('no PID namespace can be made here')
+        with open('/proc/%d/task/%d/children' % (process.pid, process.pid)) as file:
+            inner = int(file.read())
+        for mode in MODES:
+            report = json.loads(harness.memheap('analyze', str(inner), '--mode', mode, '--format',
+                                                'json').stdout)
+            assert report['snapshot']['mode'] == mode and report['target']['pid'] == inner
+            assert not report['snapshot']['left_zombie']
+            with open('/proc/%d/task/%d/children' % (inner, inner)) as file:
+                assert file.read() == ''
+    finally:
+        process.kill()
+        process.communicate()
