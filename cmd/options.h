@@ -61,6 +61,7 @@ enum option_id {
 	OPTION_COUNT,
 	OPTION_SNAPSHOT_AT,
 	OPTION_SNAPSHOT_ON_GROWTH,
+	OPTION_SUSPECTS,
 	OPTION_TREE,
 	OPTION_COMPRESS,
 	OPTION_ANONYMOUS_ONLY,
@@ -114,6 +115,7 @@ struct settings {
 	const char *table;
 	bool limit_given;
 	enum memheap_core_content core_content;
+	const char *suspects; /* auto, always, never; NULL: auto */
 	bool tree;
 	bool compress;
 	uint64_t interval_ms, count, snapshot_at, snapshot_growth; /* of watch; 0: not given */

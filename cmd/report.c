@@ -11,7 +11,8 @@
 #include "output.h"
 #include "progress.h"
 
-#define DEFAULT_ROWS 50 /* of types, objects, paths and retained, as a table */
+#define SUSPECTS_AUTO 5000000 /* objects: a few seconds, half a gigabyte */
+#define DEFAULT_ROWS  50      /* of types, objects, paths and retained, as a table */
 
 static const struct memheap_report_shape *find_shape(const char *name)
 {
@@ -148,14 +149,25 @@ static void set_servers(const struct settings *settings)
 		setenv("DEBUGINFOD_URLS", settings->debuginfod, 1);
 }
 
+/* How far analyze decodes: who holds the memory is told where that takes no more than a while. */
+static enum memheap_stage wish_graph(struct settings *settings)
+{
+	const char *when = settings->suspects ? settings->suspects : "auto";
+
+	settings->options.graph_objects_max = !strcmp(when, "always") ? UINT64_MAX : SUSPECTS_AUTO;
+	return strcmp(when, "never") ? MEMHEAP_GRAPH : MEMHEAP_OBJECTS;
+}
+
 /* Opens the core that the command line names, if the report needs one. */
-static struct memheap_error *open_snapshot(struct settings *settings, enum memheap_stage needs,
-					   struct memheap_snapshot **ret)
+static struct memheap_error *open_snapshot(struct settings *settings, enum command_bit bit,
+					   enum memheap_stage needs, struct memheap_snapshot **ret)
 {
 	if (needs == MEMHEAP_NOTHING)
 		return NULL;
 	if (settings->tree)
 		return memheap_tree_create(settings->arguments[0], &settings->options, ret);
+	if (bit == COMMAND_ANALYZE)
+		needs = wish_graph(settings);
 	return memheap_snapshot_create(settings->arguments[0], &settings->options, needs, ret);
 }
 
@@ -181,7 +193,7 @@ int command_report(const struct command *command, const struct settings *given)
 		settings.query.limit = DEFAULT_ROWS;
 	set_servers(&settings);
 	settings.options.progress = progress_start(settings.quiet);
-	error = open_snapshot(&settings, shape->needs, &snapshot);
+	error = open_snapshot(&settings, command->bit, shape->needs, &snapshot);
 	if (!error)
 		error = memheap_report_create(snapshot, shape->name, &settings.query, &report);
 	progress_end();

@@ -7,11 +7,12 @@
 
 #include "text.h"
 
-#define BAR_CELLS   64
-#define TYPES_SHOWN 15
-#define CELLS_MAX   64
-#define LABEL_WIDTH 11
-#define NAME_SHOWN  200 /* bytes of a command line */
+#define BAR_CELLS      64
+#define TYPES_SHOWN    15
+#define CELLS_MAX      64
+#define LABEL_WIDTH    11
+#define RETAINED_WIDTH 11
+#define NAME_SHOWN     200 /* bytes of a command line */
 
 /* One line of the bar: leaves of the accounting that belong together. */
 struct slice {
@@ -287,19 +288,37 @@ static void write_resident(struct summary *summary)
 	putc('\n', summary->out);
 }
 
+/* Whether who holds the memory was looked for. */
+static bool has_suspects(const struct summary *summary)
+{
+	return text_cell(summary->report, "suspects_limits", "occupied_bytes").present;
+}
+
 /* Columns of the table types. */
-enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW, TYPES_OCCUPIED, TYPES_TRACKED, TYPES_SHARE };
+enum {
+	TYPES_TYPE,
+	TYPES_OBJECTS,
+	TYPES_SHALLOW,
+	TYPES_OCCUPIED,
+	TYPES_TRACKED,
+	TYPES_SHARE,
+	TYPES_RETAINED
+};
 
 static bool write_type(void *closure, const struct memheap_cell *cells)
 {
 	struct summary *summary = closure;
-	char objects[UNIT_TEXT_MAX], shallow[UNIT_TEXT_MAX], occupied[UNIT_TEXT_MAX];
+	char objects[UNIT_TEXT_MAX], shallow[UNIT_TEXT_MAX], occupied[UNIT_TEXT_MAX],
+		retained[UNIT_TEXT_MAX] = "";
 
-	fprintf(summary->out, "  %-38.38s %12s %12s %12s %5.1f %%\n", cells[TYPES_TYPE].text,
+	if (cells[TYPES_RETAINED].present)
+		format_bytes(retained, cells[TYPES_RETAINED].number, summary->style);
+	fprintf(summary->out, "  %-38.38s %12s %12s %12s %5.1f %%%s%*s\n", cells[TYPES_TYPE].text,
 		format_count(objects, cells[TYPES_OBJECTS].number),
 		format_bytes(shallow, cells[TYPES_SHALLOW].number, summary->style),
 		format_bytes(occupied, cells[TYPES_OCCUPIED].number, summary->style),
-		(double)cells[TYPES_SHARE].number / 100);
+		(double)cells[TYPES_SHARE].number / 100, *retained ? " " : "",
+		*retained ? RETAINED_WIDTH : 0, retained);
 	return ++summary->shown < TYPES_SHOWN;
 }
 
@@ -309,7 +328,8 @@ static void write_types(struct summary *summary)
 	char count[UNIT_TEXT_MAX];
 
 	text_heading("Top types", summary->style, summary->out);
-	fprintf(summary->out, "  %-38s %12s %12s %12s\n", "TYPE", "OBJECTS", "SHALLOW", "OCCUPIED");
+	fprintf(summary->out, "  %-38s %12s %12s %12s%s\n", "TYPE", "OBJECTS", "SHALLOW",
+		"OCCUPIED", has_suspects(summary) ? "            RETAINED" : "");
 	memheap_table_each(types, write_type, summary);
 	if (memheap_table_total(types) > summary->shown)
 		fprintf(summary->out, "  %s %s more types\n", text_dots(summary->style),
@@ -373,6 +393,12 @@ static void write_next(const struct summary *summary)
 		fprintf(summary->out,
 			"  memheap objects %s --type '%s' --sort occupied_bytes --limit 20\n", core,
 			type);
+	if (has_suspects(summary))
+		fprintf(summary->out,
+			"  memheap retained %s            what each type and object holds\n", core);
+	else
+		fprintf(summary->out, "  memheap suspects %s            who holds the memory\n",
+			core);
 	fprintf(summary->out, "  memheap types %s --limit 0      all types\n", core);
 	fprintf(summary->out, "  memheap arenas %s              fragmentation, arena by arena\n",
 		core);
@@ -391,6 +417,8 @@ bool text_summary(const struct memheap_report *report, const struct style *style
 	if (is_live(&summary))
 		write_resident(&summary);
 	write_types(&summary);
+	if (has_suspects(&summary))
+		text_suspects_rows(report, style, out);
 	write_arenas(&summary);
 	text_warnings(report, style, out);
 	write_next(&summary);

@@ -78,8 +78,8 @@ static bool write_suspect(void *closure, const struct memheap_cell *cells)
 bool text_suspects_rows(const struct memheap_report *report, const struct style *style, FILE *out)
 {
 	const struct memheap_table *table = memheap_report_table(report, "suspects");
-	struct memheap_cell whole = text_cell(report, "limits", "occupied_bytes");
-	struct memheap_cell threshold = text_cell(report, "limits", "threshold_bytes");
+	struct memheap_cell whole = text_cell(report, "suspects_limits", "occupied_bytes");
+	struct memheap_cell threshold = text_cell(report, "suspects_limits", "threshold_bytes");
 	struct writing writing = { style, out };
 	char all[UNIT_TEXT_MAX], part[UNIT_TEXT_MAX];
 

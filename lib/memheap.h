@@ -77,6 +77,9 @@ struct memheap_options {
 	const char *temporary_directory; /* to unpack compressed cores; NULL: /var/tmp */
 	enum memheap_mode mode;          /* for a live process */
 	uint32_t max_pause_ms;           /* that it may stand still; 0: 1000 */
+	/* MEMHEAP_GRAPH is wished, not needed: only up to so many objects, and not where nobody
+	 * knows what objects refer to; a notice tells. 0: it is needed */
+	uint64_t graph_objects_max;
 	bool whole; /* MEMHEAP_IMAGE too unpacks all of a compressed core, not only its head */
 	struct memheap_progress progress;
 };

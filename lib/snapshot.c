@@ -217,6 +217,42 @@ static struct memheap_error *open_target(struct memheap_snapshot *s, const char 
 	return target_open(&s->target, path, &core);
 }
 
+/* Whether the graph, which is only wished, is to be made; a notice tells why not. */
+static bool can_have_graph(struct memheap_snapshot *s, uint64_t objects_max)
+{
+	struct memheap_error *error;
+
+	if (!s->has_python)
+		return false;
+	error = references_check(&s->python);
+	if (error) {
+		notice_add(&s->notices, NOTICE_GRAPH_LEFT_OUT, "%s", error->message);
+		memheap_error_destroy(error);
+		return false;
+	}
+	if (s->objects.count <= objects_max)
+		return true;
+	notice_add(&s->notices, NOTICE_GRAPH_LEFT_OUT,
+		   "who holds the %llu objects was not looked for: that takes about five times as "
+		   "long as all else",
+		   (unsigned long long)s->objects.count);
+	notice_hint(&s->notices, "memheap suspects does it, or --suspects always");
+	return false;
+}
+
+static struct memheap_error *build_graph(struct memheap_snapshot *s,
+					 const struct memheap_options *options)
+{
+	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
+
+	if (options->graph_objects_max && !can_have_graph(s, options->graph_objects_max)) {
+		s->stage = MEMHEAP_OBJECTS;
+		return NULL;
+	}
+	s->has_graph = true;
+	return graph_build(&s->graph, &view, &s->parallel);
+}
+
 static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 				   const struct memheap_options *options, enum memheap_stage last)
 {
@@ -231,7 +267,6 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 		.library_path_count = options->library_path_count,
 		.force = options->force_modules,
 	};
-	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
 	struct memheap_error *error;
 
 	error = open_target(s, path, options, last);
@@ -254,7 +289,7 @@ static struct memheap_error *build(struct memheap_snapshot *s, const char *path,
 		error = objects_build(&s->objects, &s->blocks, &s->python, &s->modules,
 				      &s->parallel);
 	if (!error && last >= MEMHEAP_GRAPH)
-		error = graph_build(&s->graph, &view, &s->parallel);
+		error = build_graph(s, options);
 	return error;
 }
 

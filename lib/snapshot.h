@@ -40,6 +40,7 @@ struct memheap_snapshot {
 	struct block_map blocks;
 	struct objects objects;
 	struct graph graph;
+	bool has_graph;
 	struct gaps gaps; /* of all stages */
 	struct notices notices;
 	struct tree tree; /* only of memheap_tree_create() */

@@ -25,6 +25,10 @@ def leak(interpreter):
                 assert result.code == 0, (result.stdout[-2000:], result.stderr)
                 made[program] = json.loads(result.stdout)
                 made[program]['table'] = core.memheap('suspects').stdout
+                made[program]['analyze'] = [core.memheap('analyze', '--suspects', when, *how).stdout
+                                            for when in ('always', 'never')
+                                            for how in ((), ('--format', 'json'))]
+                made[program]['retained'] = core.memheap('retained', '--format', 'json').stdout
             finally:
                 core.close()
         return made[program]
@@ -37,9 +41,9 @@ def first(report):
     assert [row['rank'] for row in suspects] == list(range(1, len(suspects) + 1))
     assert len(suspects) == 1, [row['text'] for row in suspects]
     row = suspects[0]
-    whole = report['limits']['occupied_bytes']
-    assert report['limits']['threshold_bytes'] >= whole // 10
-    assert whole >= row['retained_bytes'] >= report['limits']['threshold_bytes']
+    whole = report['suspects_limits']['occupied_bytes']
+    assert report['suspects_limits']['threshold_bytes'] >= whole // 10
+    assert whole >= row['retained_bytes'] >= report['suspects_limits']['threshold_bytes']
     # each record holds a bytes of more than 120 bytes, and a str
     assert row['retained_bytes'] > RECORDS * 200
     assert row['retained_percent'] == pytest.approx(row['retained_bytes'] * 100 / whole, abs=0.01)
@@ -160,3 +164,19 @@ def test_a_healthy_process_has_none(leak, program):
     report = leak(*program)
     assert [row['text'] for row in report['suspects']] == []
     assert 'No suspect' in report['table']
+
+
+def test_analyze_tells_the_same(leak):
+    report = leak('leaks', 'cache')
+    text, with_suspects, plain, without = report['analyze']
+    document = json.loads(with_suspects)
+    for table in 'suspects', 'suspects_limits':
+        assert document[table] == report[table]
+    # the paragraph is the same, too
+    assert report['table'].split('Next')[0].strip() in text and 'RETAINED' in text
+    retained = {row['type']: row['retained_bytes'] for row in json.loads(report['retained'])['types']}
+    assert {row['type']: row['retained_bytes'] for row in document['types']} == retained
+    assert '\nSuspects\n' in text and '\nSuspects\n' not in plain and 'RETAINED' not in plain
+    document = json.loads(without)
+    assert document['suspects'] == [] and document['suspects_limits'] == {}
+    assert {row['retained_bytes'] for row in document['types']} == {None}

@@ -19,9 +19,9 @@ struct memheap_error *holders_find(struct holders *ret, const struct memheap_rep
 
 void holders_deinit(struct holders *holders);
 
-extern const struct memheap_table_shape suspects_shape;
+extern const struct memheap_table_shape suspects_shape, suspects_limits_shape;
 
-/* A row for each suspect, with the way to it, in words. */
+/* A row for each suspect, with the way to it, in words; and what they are measured by. */
 void add_suspects(struct memheap_report *report, const struct holders *holders);
 
 /* The way to an object, as a person reads it. */

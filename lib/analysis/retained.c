@@ -108,14 +108,13 @@ static uint32_t type_of(const struct work *work, object_id id)
 	return tag_type(work->s->blocks.tags[work->graph->blocks[id]]);
 }
 
-static bool make_types(struct work *work)
+static bool make_types(struct work *work, const struct heap_view *view)
 {
 	const struct type_table *types = &work->s->objects.types;
 	const char *pattern = work->report->query.type;
 
 	work->wanted = calloc(types->list.count + 1, sizeof(*work->wanted));
-	work->types = retention_by_type(&work->retention, work->graph, &work->s->blocks,
-					types->list.count);
+	work->types = retention_by_type(&work->retention, work->graph, view);
 	for (size_t i = 0; work->wanted && i < types->list.count; i++)
 		work->wanted[i] = !pattern || !fnmatch(pattern, types->list.items[i].name, 0);
 	return work->wanted && work->types;
@@ -249,7 +248,7 @@ static struct memheap_error *build(struct memheap_report *report)
 
 	if (error)
 		return error;
-	if (!make_types(&work))
+	if (!make_types(&work, &view))
 		return &error_no_memory;
 	add_type_rows(&work);
 	add_object_rows(&work);

@@ -2,13 +2,14 @@
 /* Tables that several reports have. */
 #pragma once
 
+#include "../graph/retention.h"
 #include "accounting.h"
 
 extern const struct memheap_table_shape tool_shape, target_shape, python_shape, resolution_shape,
-	completeness_shape, memory_shape, types_shape, pymalloc_shape, size_classes_shape,
-	mimalloc_shape, mimalloc_heaps_shape, malloc_shape, free_lists_shape, gc_shape,
-	generations_shape, gaps_shape, diagnostics_shape, snapshot_shape, process_memory_shape,
-	resident_shape, torn_shape;
+	completeness_shape, memory_shape, types_shape, retaining_types_shape, pymalloc_shape,
+	size_classes_shape, mimalloc_shape, mimalloc_heaps_shape, malloc_shape, free_lists_shape,
+	gc_shape, generations_shape, gaps_shape, diagnostics_shape, snapshot_shape,
+	process_memory_shape, resident_shape, torn_shape;
 
 void add_tool(struct memheap_report *report);
 void add_target(struct memheap_report *report);
@@ -34,6 +35,8 @@ void add_completeness(struct memheap_report *report);
 void add_memory(struct memheap_report *report, const struct areas *areas);
 /* Rows of types whose name matches `pattern` (NULL: all), by occupied bytes. */
 void add_types(struct memheap_report *report, const char *pattern);
+/* All of them with what they retain, by the index of their type; NULL: not known. */
+void add_retaining_types(struct memheap_report *report, const struct type_retention *retained);
 void add_pymalloc(struct memheap_report *report);
 void add_size_classes(struct memheap_report *report);
 

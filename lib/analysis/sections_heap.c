@@ -43,21 +43,30 @@ void add_memory(struct memheap_report *report, const struct areas *areas)
 	accounting_deinit(&accounting);
 }
 
-enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW, TYPES_OCCUPIED, TYPES_TRACKED, TYPES_SHARE };
-
-static const struct memheap_column types_columns[] = {
-	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "module.qualname; built-in types bare" },
-	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT, "Live objects of the type" },
-	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			    "What sys.getsizeof() would say of them, summed" },
-	[TYPES_OCCUPIED] = { "occupied_bytes", "OCCUPIED", MEMHEAP_BYTES,
-			     "The allocator blocks that they and the buffers that only they own "
-			     "really take" },
-	[TYPES_TRACKED] = { "tracked_objects", "TRACKED", MEMHEAP_COUNT,
-			    "Of these, tracked by the garbage collector" },
-	[TYPES_SHARE] = { "percent", "SHARE", MEMHEAP_PERCENT,
-			  "occupied_bytes as a share of all types' occupied_bytes" },
+enum {
+	TYPES_TYPE,
+	TYPES_OBJECTS,
+	TYPES_SHALLOW,
+	TYPES_OCCUPIED,
+	TYPES_TRACKED,
+	TYPES_SHARE,
+	TYPES_RETAINED,
 };
+
+#define TYPES_COLUMNS                                                                             \
+	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "module.qualname; built-in types bare" },  \
+	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT, "Live objects of the type" },    \
+	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,                            \
+			    "What sys.getsizeof() would say of them, summed" },                   \
+	[TYPES_OCCUPIED] = { "occupied_bytes", "OCCUPIED", MEMHEAP_BYTES,                         \
+			     "The allocator blocks that they and the buffers that only they own " \
+			     "really take" },                                                     \
+	[TYPES_TRACKED] = { "tracked_objects", "TRACKED", MEMHEAP_COUNT,                          \
+			    "Of these, tracked by the garbage collector" },                       \
+	[TYPES_SHARE] = { "percent", "SHARE", MEMHEAP_PERCENT,                                    \
+			  "occupied_bytes as a share of all types' occupied_bytes" }
+
+static const struct memheap_column types_columns[] = { TYPES_COLUMNS };
 
 const struct memheap_table_shape types_shape = {
 	.key = "types",
@@ -66,10 +75,24 @@ const struct memheap_table_shape types_shape = {
 	COLUMNS(types_columns),
 };
 
+static const struct memheap_column retaining_columns[] = {
+	TYPES_COLUMNS,
+	[TYPES_RETAINED] = { "retained_bytes", "RETAINED", MEMHEAP_BYTES,
+			     "All that at least one of them retains, each byte counted once; none "
+			     "where who holds them was not looked for" },
+};
+
+const struct memheap_table_shape retaining_types_shape = {
+	.key = "types",
+	.title = "Types",
+	.doc = "Live objects by type; types of the same name are one row",
+	COLUMNS(retaining_columns),
+};
+
 /* Sums over the types of one name. */
 struct type_row {
 	const char *name;
-	uint64_t objects, shallow, occupied, tracked;
+	uint64_t objects, shallow, occupied, tracked, retained;
 };
 
 static int compare_names(const void *a, const void *b)
@@ -91,20 +114,23 @@ static int compare_occupied(const void *a, const void *b)
 }
 
 /* Fills `rows` with the types that have objects, one row a name; returns their number. */
-static size_t collect_types(const struct objects *objects, struct type_row *rows)
+static size_t collect_types(const struct objects *objects, const struct type_retention *retained,
+			    struct type_row *rows)
 {
 	size_t count = 0, kept = 0;
 
 	for (size_t i = 0; i < objects->types.list.count; i++) {
 		const struct type_totals *totals = &objects->by_type[i];
 
-		if (totals->objects)
+		/* the sums of a name are with its first type, which may have no objects */
+		if (totals->objects || (retained && retained[i].objects))
 			rows[count++] = (struct type_row){
 				.name = objects->types.list.items[i].name,
 				.objects = totals->objects,
 				.shallow = totals->shallow_bytes,
 				.occupied = totals->block_bytes + totals->buffer_bytes,
 				.tracked = totals->tracked,
+				.retained = retained ? retained[i].retained : 0,
 			};
 	}
 	qsort(rows, count, sizeof(*rows), compare_names);
@@ -117,12 +143,14 @@ static size_t collect_types(const struct objects *objects, struct type_row *rows
 		rows[kept - 1].shallow += rows[i].shallow;
 		rows[kept - 1].occupied += rows[i].occupied;
 		rows[kept - 1].tracked += rows[i].tracked;
+		rows[kept - 1].retained += rows[i].retained;
 	}
 	qsort(rows, kept, sizeof(*rows), compare_occupied);
 	return kept;
 }
 
-void add_types(struct memheap_report *report, const char *pattern)
+static void add_types_rows(struct memheap_report *report, const struct memheap_table_shape *shape,
+			   const char *pattern, const struct type_retention *retained)
 {
 	const struct objects *objects = &report->snapshot->objects;
 	uint64_t sum = 0;
@@ -133,7 +161,7 @@ void add_types(struct memheap_report *report, const char *pattern)
 		report->failed = true;
 		return;
 	}
-	count = collect_types(objects, rows);
+	count = collect_types(objects, retained, rows);
 	for (size_t i = 0; i < count; i++)
 		sum += rows[i].occupied;
 	for (size_t i = 0; i < count; i++) {
@@ -141,14 +169,26 @@ void add_types(struct memheap_report *report, const char *pattern)
 
 		if (pattern && fnmatch(pattern, rows[i].name, 0))
 			continue;
-		row = report_row(report, &types_shape);
+		row = report_row(report, shape);
 		row[TYPES_TYPE] = cell_text(rows[i].name);
 		row[TYPES_OBJECTS] = cell_number(rows[i].objects);
 		row[TYPES_SHALLOW] = cell_number(rows[i].shallow);
 		row[TYPES_OCCUPIED] = cell_number(rows[i].occupied);
 		row[TYPES_TRACKED] = cell_number(rows[i].tracked);
 		row[TYPES_SHARE] = cell_percent(rows[i].occupied, sum);
+		if (retained)
+			row[TYPES_RETAINED] = cell_number(rows[i].retained);
 	}
+}
+
+void add_types(struct memheap_report *report, const char *pattern)
+{
+	add_types_rows(report, &types_shape, pattern, NULL);
+}
+
+void add_retaining_types(struct memheap_report *report, const struct type_retention *retained)
+{
+	add_types_rows(report, &retaining_types_shape, NULL, retained);
 }
 
 enum {

@@ -65,8 +65,8 @@ static const struct memheap_column limits_columns[] = {
 			       "So much in one place makes a suspect" },
 };
 
-static const struct memheap_table_shape limits_shape = {
-	.key = "limits",
+const struct memheap_table_shape suspects_limits_shape = {
+	.key = "suspects_limits",
 	.title = "What makes a suspect",
 	.flags = MEMHEAP_RECORD,
 	.doc = "What the suspects are measured by",
@@ -75,7 +75,8 @@ static const struct memheap_table_shape limits_shape = {
 };
 
 static const struct memheap_table_shape *const tables[] = {
-	&suspects_shape, &limits_shape, &completeness_shape, &gaps_shape, &diagnostics_shape, NULL,
+	&suspects_shape, &suspects_limits_shape, &completeness_shape,
+	&gaps_shape,     &diagnostics_shape,     NULL,
 };
 
 struct memheap_error *holders_find(struct holders *ret, const struct memheap_report *report)
@@ -146,22 +147,23 @@ static void add_suspect(struct memheap_report *report, const struct holders *hol
 
 void add_suspects(struct memheap_report *report, const struct holders *holders)
 {
+	struct memheap_cell *row;
+
 	for (size_t i = 0; i < holders->suspects.list.count; i++)
 		add_suspect(report, holders, i);
+	row = report_row(report, &suspects_limits_shape);
+	row[LIMITS_OCCUPIED] = cell_number(holders->suspects.sum);
+	row[LIMITS_THRESHOLD] = cell_number(holders->suspects.threshold);
 }
 
 static struct memheap_error *build(struct memheap_report *report)
 {
 	_cleanup_(holders_deinit) struct holders holders = { 0 };
 	struct memheap_error *error = holders_find(&holders, report);
-	struct memheap_cell *row;
 
 	if (error)
 		return error;
 	add_suspects(report, &holders);
-	row = report_row(report, &limits_shape);
-	row[LIMITS_OCCUPIED] = cell_number(holders.suspects.sum);
-	row[LIMITS_THRESHOLD] = cell_number(holders.suspects.threshold);
 	add_completeness(report);
 	add_gaps(report);
 	add_diagnostics(report);

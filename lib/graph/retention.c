@@ -159,6 +159,40 @@ struct memheap_error *retention_find(struct retention *ret, const struct graph *
 	return error;
 }
 
+static int compare_names(const void *a, const void *b, void *closure)
+{
+	const struct type *types = closure;
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+	int order = strcmp(types[left].name, types[right].name);
+
+	return order ? order : left < right ? -1 : left > right;
+}
+
+/* Finds types of the same name; false when out of memory. */
+static bool find_same(struct type_retention *types, const struct type_table *table)
+{
+	struct type *list = table->list.items;
+	uint32_t count = (uint32_t)table->list.count;
+
+	_cleanup_free_ uint32_t *order = calloc((size_t)count + 1, sizeof(*order));
+	if (!order)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		order[i] = i;
+	qsort_r(order, count, sizeof(*order), compare_names, list);
+	for (uint32_t i = 0; i < count; i++)
+		types[order[i]].same = i && !strcmp(list[order[i]].name, list[order[i - 1]].name)
+					       ? types[order[i - 1]].same
+					       : order[i];
+	return true;
+}
+
+static struct type_retention *type_of(struct type_retention *types, const struct graph *graph,
+				      const struct block_map *map, object_id id)
+{
+	return &types[types[tag_type(map->tags[graph->blocks[id]])].same];
+}
+
 /* Goes through the tree in depth first: a list may be as deep as memory, so without a stack. What
  * an object retains counts for its type unless one of the same type is above it. */
 static void sum_tree(const struct retention *retention, const struct graph *graph,
@@ -171,13 +205,13 @@ static void sum_tree(const struct retention *retention, const struct graph *grap
 		struct type_retention *type;
 
 		while (next == OBJECT_NONE && at != top) {
-			types[tag_type(map->tags[graph->blocks[at]])].open--;
+			type_of(types, graph, map, at)->open--;
 			next = retention->sibling[at];
 			at = retention->dominators[at];
 		}
 		if (next == OBJECT_NONE)
 			return;
-		type = &types[tag_type(map->tags[graph->blocks[next]])];
+		type = type_of(types, graph, map, next);
 		if (!type->open++)
 			type->retained += retention->retained[next];
 		at = next;
@@ -185,21 +219,24 @@ static void sum_tree(const struct retention *retention, const struct graph *grap
 }
 
 struct type_retention *retention_by_type(const struct retention *retention,
-					 const struct graph *graph, const struct block_map *map,
-					 size_t type_count)
+					 const struct graph *graph, const struct heap_view *view)
 {
-	struct type_retention *types = calloc(type_count + 1, sizeof(*types));
+	const struct type_table *table = &view->objects->types;
+	struct type_retention *types = calloc(table->list.count + 1, sizeof(*types));
 
-	for (object_id i = 0; types && i < retention->count; i++) {
-		struct type_retention *type = &types[tag_type(map->tags[graph->blocks[i]])];
+	if (!types || !find_same(types, table)) {
+		free(types);
+		return NULL;
+	}
+	for (object_id i = 0; i < retention->count; i++) {
+		struct type_retention *type = type_of(types, graph, view->map, i);
 
 		type->objects++;
 		type->occupied += retention->sizes[i];
 		if (retention->dominators[i] == OBJECT_NONE)
 			type->retained += retention->retained[i];
 	}
-	if (types)
-		sum_tree(retention, graph, map, types);
+	sum_tree(retention, graph, view->map, types);
 	return types;
 }
 

@@ -26,16 +26,16 @@ struct memheap_error *retention_find(struct retention *ret, const struct graph *
 				     const struct root_sources *sources,
 				     const struct parallel *parallel);
 
-/* Sums over all objects of one type. */
+/* Sums over all objects of one type; those of types of the same name are with the first of it. */
 struct type_retention {
 	uint64_t objects, occupied;
 	uint64_t retained; /* by at least one of them, each byte counted once */
 	uint32_t open;     /* while they are summed up: how many lie above the one at hand */
+	uint32_t same;     /* the first type of the same name */
 };
 
-/* The sums of `type_count` types, by index; freed by free(); NULL when out of memory. */
+/* The sums by index of the type; freed by free(); NULL when out of memory. */
 struct type_retention *retention_by_type(const struct retention *retention,
-					 const struct graph *graph, const struct block_map *map,
-					 size_t type_count);
+					 const struct graph *graph, const struct heap_view *view);
 
 void retention_deinit(struct retention *retention);

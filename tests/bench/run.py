@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Measures memheap on a core of many blocks, side by side with one pass over the file.
 
-    tests/bench/run.py [--python PYTHON] [--blocks N,N…] [--memheap PATH] [--command analyze]
+    tests/bench/run.py [--python PYTHON] [--blocks N,N…] [--memheap PATH] [--command 'analyze --suspects never']
 
 Makes the cores (below the directory for temporary files; they stay unless --remove), then prints
 for each how long one sequential pass over the page-cached file takes with as many threads as there
@@ -89,7 +89,7 @@ def time_command(command):
 
 
 def count_blocks(memheap, path):
-    report = json.loads(subprocess.run([memheap, 'analyze', path, '--format', 'json'],
+    report = json.loads(subprocess.run([memheap, 'analyze', '--suspects', 'never', path, '--format', 'json'],
                                        stdout=subprocess.PIPE).stdout)
     return report['pymalloc']['used_blocks'] + report['malloc']['used_chunks']
 
@@ -99,7 +99,7 @@ def main():
     parser.add_argument('--python', default='python3')
     parser.add_argument('--blocks', default='12000000')
     parser.add_argument('--memheap', default=os.path.join(HERE, '../../build/cmd/memheap'))
-    parser.add_argument('--command', default='analyze')
+    parser.add_argument('--command', default='analyze --suspects never')
     parser.add_argument('--runs', type=int, default=3)
     parser.add_argument('--directory', default=os.path.join(tempfile.gettempdir(), 'memheap-bench'))
     parser.add_argument('--remove', action='store_true')
@@ -111,7 +111,7 @@ def main():
                                                'own MB', 'bytes/block'))
     for wanted in map(int, options.blocks.split(',')):
         path = make_core(options.python, wanted, options.directory)
-        command = [options.memheap, options.command, path]
+        command = [options.memheap, *options.command.split(), path]
         time_pass(path, threads)        # brings the file into the page cache
         one = min(time_pass(path, threads) for _ in range(options.runs))
         ours = min(time_command(command) for _ in range(options.runs))
