@@ -33,9 +33,12 @@ enum gc_tracking gc_head_tracking(const struct layout *layout, const uint8_t *by
 
 static vaddr load_link(const struct memory *memory, vaddr head, enum field_id id)
 {
+	vaddr at = head + layout_offset(memory->layout, id);
 	uint64_t link;
 
-	return memory_field(memory, head, id, &link) ? link & GC_LINK_MASK : 0;
+	return layout_has(memory->layout, id) && image_u64(memory->image, at, &link)
+		       ? link & GC_LINK_MASK
+		       : 0;
 }
 
 vaddr gc_head_next(const struct memory *memory, vaddr head)

@@ -231,16 +231,18 @@ static void judge_run(void *context, unsigned index, const struct block_run *run
 	const struct pass *pass = context;
 	struct worker *worker = &pass->workers[index];
 	const uint8_t *bytes = run_bytes(run, pass->judge->python->memory.image);
+	struct block block = run_block(run, 0, true);
 
 	worker->met_opaque = false;
 	for (uint32_t i = 0; bytes && i < run->count; i++) {
-		struct block block = run_block(run, i, true);
 		const uint8_t *content = bytes + (block.start - run->start);
 
 		if (i + LOOK_AHEAD < run->count)
 			prefetch_neighbour(pass, content + LOOK_AHEAD * run->step);
 		if (is_undecided(__atomic_load_n(&pass->map->tags[block.id], __ATOMIC_RELAXED)))
 			judge_block(pass, worker, &block, content);
+		block.id++;
+		block.start += run->step;
 	}
 	*run->opaque = worker->met_opaque;
 }
