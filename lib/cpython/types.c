@@ -18,6 +18,13 @@
 #define PREHEADERS_MAX 32
 #define PREHEADER_STEP 8 /* before 3.7.4 a GC header has 24 bytes */
 
+/* The name that a type made at run time has as an object: 2.7 knows no qualified one. */
+static enum field_id heap_name_field(const struct layout *layout)
+{
+	return layout_has(layout, FIELD_HEAP_TYPE_QUALNAME) ? FIELD_HEAP_TYPE_QUALNAME
+							    : FIELD_HEAP_TYPE_NAME;
+}
+
 /* Whether the numbers in the type object at `bytes` make sense. */
 static bool looks_like_type(const struct memory *memory, const uint8_t *bytes)
 {
@@ -29,6 +36,8 @@ static bool looks_like_type(const struct memory *memory, const uint8_t *bytes)
 	return (has_split_refcount(layout) ? split_refcount(layout, bytes) > 0
 					   : field_load(layout, bytes, FIELD_OBJECT_REFCOUNT)) &&
 	       field_load(layout, bytes, FIELD_TYPE_NAME) &&
+	       /* no flag is above bit 31: Include/object.h, 2.7 to 3.15 */
+	       field_load(layout, bytes, FIELD_TYPE_FLAGS) <= UINT32_MAX &&
 	       basic >= (int64_t)layout_offset(layout, SIZE_OBJECT) && basic < BASIC_SIZE_MAX &&
 	       item >= 0 && item < BASIC_SIZE_MAX && base % sizeof(vaddr) == 0;
 }
@@ -40,7 +49,8 @@ static bool is_metatype(const struct type_table *table, vaddr at)
 	return index != TYPE_NONE && table->list.items[index].metatype;
 }
 
-bool type_verify(const struct type_table *table, const struct memory *memory, vaddr at)
+/* Whether what lies at `at` is a type object, by its structure and that of its metatypes. */
+static bool type_verify(const struct type_table *table, const struct memory *memory, vaddr at)
 {
 	for (int depth = 0; depth < METATYPE_DEPTH; depth++) {
 		const uint8_t *bytes =
@@ -98,13 +108,11 @@ static const char *type_name(const struct memory *memory, vaddr at, const uint8_
 	const struct layout *layout = memory->layout;
 	bool heap = field_load(layout, bytes, FIELD_TYPE_FLAGS) &
 		    layout_constant(layout, CONSTANT_TYPE_HEAP);
-	enum field_id own = layout_has(layout, FIELD_HEAP_TYPE_QUALNAME) ? FIELD_HEAP_TYPE_QUALNAME
-									 : FIELD_HEAP_TYPE_NAME;
 	const char *name = NULL, *module;
 	uint64_t qualname;
 	size_t length;
 
-	if (heap && memory_field(memory, at, own, &qualname))
+	if (heap && memory_field(memory, at, heap_name_field(layout), &qualname))
 		name = str_value(memory, qualname, NAME_MAX_BYTES, strings);
 	if (name) {
 		module = heap_type_module(memory, bytes, strings);
@@ -193,6 +201,43 @@ static bool scan_static_data(struct type_table *table, const struct memory *memo
 	return true;
 }
 
+/* Whether the field of a type refers to no object, or to one whose type lacks the flag; of what is
+ * missing nothing is known. */
+static bool refers_wrongly(const struct memory *memory, vaddr at, enum field_id field,
+			   enum constant_id flag)
+{
+	uint64_t object, type, flags;
+
+	if (!memory_field(memory, at, field, &object))
+		return false;
+	if (!image_maps(memory->image, object, sizeof(vaddr)))
+		return true;
+	return memory_field(memory, object, FIELD_OBJECT_TYPE, &type) &&
+	       memory_field(memory, type, FIELD_TYPE_FLAGS, &flags) &&
+	       !(flags & layout_constant(memory->layout, flag));
+}
+
+/*
+ * Whether what lies at `at` in allocated memory is a type: what had a type before, and is not
+ * overwritten yet, has many of its words. A type has been made at run time, or at least made ready,
+ * and refers to more than one thing that a type must have: one word may be damaged, and a type that
+ * is being freed has no tp_mro any more.
+ */
+static bool verify_allocated(const struct type_table *table, const struct memory *memory, vaddr at)
+{
+	const struct layout *layout = memory->layout;
+	uint64_t heap = layout_constant(layout, CONSTANT_TYPE_HEAP), flags;
+	int wrong = refers_wrongly(memory, at, FIELD_TYPE_MRO, CONSTANT_TYPE_IS_TUPLE) +
+		    refers_wrongly(memory, at, FIELD_TYPE_BASES, CONSTANT_TYPE_IS_TUPLE);
+
+	if (!memory_field(memory, at, FIELD_TYPE_FLAGS, &flags) ||
+	    !(flags & (heap | layout_constant(layout, CONSTANT_TYPE_READY))))
+		return false;
+	if (flags & heap)
+		wrong += refers_wrongly(memory, at, heap_name_field(layout), CONSTANT_TYPE_IS_STR);
+	return wrong < 2 && type_verify(table, memory, at);
+}
+
 /* Adds the type that may lie in a block from `start` on; false when out of memory. */
 static bool scan_block(struct type_table *table, const struct memory *memory, vaddr start)
 {
@@ -202,7 +247,7 @@ static bool scan_block(struct type_table *table, const struct memory *memory, va
 		uint64_t type;
 
 		if (image_u64(memory->image, at + type_offset, &type) && is_metatype(table, type) &&
-		    type_verify(table, memory, at))
+		    verify_allocated(table, memory, at))
 			return type_add(table, memory, at);
 	}
 	return true;
@@ -260,7 +305,7 @@ static bool scan_unwalked(struct type_table *table, const struct memory *memory,
 		     at += PREHEADER_STEP) {
 			uint64_t type = load_u64(bytes + (at - range->start) + type_offset);
 
-			if (is_metatype(table, type) && type_verify(table, memory, at) &&
+			if (is_metatype(table, type) && verify_allocated(table, memory, at) &&
 			    !type_add(table, memory, at))
 				return false;
 		}

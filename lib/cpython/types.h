@@ -83,9 +83,6 @@ static inline uint32_t type_find(const struct type_table *table, vaddr at)
 	return id == ID_NONE ? TYPE_NONE : id;
 }
 
-/* Whether what lies at `at` is a type object, by its structure and that of its metatypes. */
-bool type_verify(const struct type_table *table, const struct memory *memory, vaddr at);
-
 /* Adds the type object at `at`, whose verification passed; false when out of memory. */
 bool type_add(struct type_table *table, const struct memory *memory, vaddr at);
 
