@@ -66,7 +66,8 @@ static const struct memheap_column modules_columns[] = {
 	[MODULES_BUILD_ID] = { "build_id", "BUILD ID", MEMHEAP_TEXT,
 			       "Its build id, from the core" },
 	[MODULES_STATUS] = { "status", "ON THIS MACHINE", MEMHEAP_TEXT,
-			     "found; found, no build id; forced; other build id; not found" },
+			     "found; found, build id not unpacked (of a compressed core's head); "
+			     "found, no build id; forced; other build id; not found" },
 	[MODULES_FILE] = { "file", "FILE READ", MEMHEAP_TEXT, "The file in use" },
 };
 

@@ -12,12 +12,23 @@
 const char *module_status_name(enum module_status status)
 {
 	static const char *const names[] = {
-		[MODULE_FOUND] = "found",       [MODULE_UNVERIFIED] = "found, no build id",
-		[MODULE_FORCED] = "forced",     [MODULE_MISMATCH] = "other build id",
+		[MODULE_FOUND] = "found",
+		[MODULE_UNREAD] = "found, build id not unpacked",
+		[MODULE_UNVERIFIED] = "found, no build id",
+		[MODULE_FORCED] = "forced",
+		[MODULE_MISMATCH] = "other build id",
 		[MODULE_MISSING] = "not found",
 	};
 
 	return names[status];
+}
+
+/* Whether `at` is in the core, behind the head of it that was unpacked. */
+static bool is_unread(const struct image *image, vaddr at)
+{
+	const struct segment *segment = image_segment(image, at);
+
+	return segment && segment->unread;
 }
 
 /* Reads the build id of the ELF image whose header is at `base`. */
@@ -38,6 +49,8 @@ static void read_build_id(struct module *module, const struct image *image, vadd
 		notes = image_at(image, module->bias + segment.p_vaddr, segment.p_memsz);
 		if (notes)
 			build_id_parse(&module->build_id, notes, segment.p_memsz);
+		else
+			module->unread |= is_unread(image, module->bias + segment.p_vaddr);
 	}
 }
 
@@ -124,10 +137,8 @@ static bool is_executable(const struct image *image, const char *path)
 static bool may_be_module(const struct target *target, const struct process_mapping *mapping,
 			  bool headers)
 {
-	const struct segment *segment = image_segment(&target->image, mapping->start);
-
 	/* of a core that was not unpacked only the permissions are known */
-	if (segment && segment->unread)
+	if (is_unread(&target->image, mapping->start))
 		return !mapping->offset && is_executable(&target->image, mapping->path);
 	return headers ? shows_header(&target->image, mapping) : !mapping->offset;
 }
@@ -147,6 +158,7 @@ static bool add_module(struct modules *modules, const struct target *target, siz
 		.start = mapping->start,
 		.end = mapping->end,
 		.first_end = mapping->end,
+		.unread = is_unread(&target->image, mapping->start),
 		.status = MODULE_MISSING,
 	};
 	for (size_t i = index + 1; i < target->process.mappings.count && mappings[i].offset &&
@@ -198,7 +210,7 @@ static enum module_status judge(const struct image *image, const struct module *
 			return MODULE_FOUND;
 	} else if (module->headers.load_count ? same_begin(image, module, file)
 					      : fits_mappings(module, file)) {
-		return MODULE_UNVERIFIED;
+		return module->unread ? MODULE_UNREAD : MODULE_UNVERIFIED;
 	}
 	return force ? MODULE_FORCED : MODULE_MISMATCH;
 }

@@ -11,6 +11,7 @@
 
 enum module_status {
 	MODULE_FOUND,      /* on disk, with the build id that the core has */
+	MODULE_UNREAD,     /* on disk; its shape fits, and its build id was not unpacked */
 	MODULE_UNVERIFIED, /* on disk; without a build id, its shape fits */
 	MODULE_FORCED,     /* on disk with another build id, used by --force-modules */
 	MODULE_MISMATCH,   /* on disk with another build id, not used */
@@ -23,6 +24,7 @@ struct module {
 	vaddr first_end;  /* of its first mapping */
 	vaddr bias;       /* address in the target - link address */
 	struct build_id build_id;
+	bool unread;                /* where the build id may be, the core was not unpacked */
 	struct elf_headers headers; /* load_count 0: not in the core */
 	enum module_status status;
 	struct elf_file *file; /* NULL unless found, unverified or forced */
