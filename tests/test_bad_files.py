@@ -79,7 +79,8 @@ def test_unreadable_file(tmp_path, small):
 @pytest.mark.parametrize('offset, value, code, word', [
     (4, b'\1', 3, 'another kind of machine'), (5, b'\2', 3, 'another kind of machine'),
     (16, struct.pack('<H', 1), 1, 'object file'), (16, struct.pack('<H', 2), 1, 'program'),
-    (16, struct.pack('<H', 3), 1, 'program'), (18, struct.pack('<H', 243), 3, 'machine')],
+    (16, struct.pack('<H', 3), 1, 'program'),
+    (18, struct.pack('<H', 243), 3, 'the core of another machine (riscv64')],
     ids=['32 bits', 'big-endian', 'object file', 'program', 'library', 'machine'])
 def test_wrong_header(small, offset, value, code, word):
     result, report = small.analyze({offset: value})
