@@ -301,9 +301,29 @@ static enum free_list_kind list_of_type(const struct type *type)
 	return FREE_LIST_KINDS;
 }
 
+/*
+ * Whether the dead frame at `at` may be on the list of frames: that links them
+ * through f_back (3.9 Objects/frameobject.c, frame_dealloc()). One that was taken off the list, and
+ * whose memory is something else now, leads to a frame that is in use again.
+ */
+static bool is_chained_frame(const struct marking *marking, vaddr at)
+{
+	const struct memory *memory = &marking->python->memory;
+	const block_tag *tags = marking->map->tags;
+	uint64_t back, refcount;
+	struct block block;
+
+	if (!memory_field(memory, at, FIELD_FRAME_BACK, &back))
+		return false;
+	return !back ||
+	       (block_find(marking->map, back, &block) &&
+		(tags[block.id] == BLOCK_USED || tag_state(tags[block.id]) == BLOCK_PARKED) &&
+		memory_field(memory, back, FIELD_OBJECT_REFCOUNT, &refcount) && !refcount);
+}
+
 /* Whether the block holds a dead object, with refcount 0, of a type with a free list. */
-static bool search_object(const struct marking *marking, const uint8_t *bytes, uint64_t size,
-			  enum free_list_kind *ret)
+static bool search_object(const struct marking *marking, vaddr at, const uint8_t *bytes,
+			  uint64_t size, enum free_list_kind *ret)
 {
 	const struct layout *layout = &marking->python->layout;
 	uint32_t gc = layout_offset(layout, SIZE_GC_HEAD), index;
@@ -316,7 +336,8 @@ static bool search_object(const struct marking *marking, const uint8_t *bytes, u
 	if (index == TYPE_NONE || marking->types->list.items[index].preheader != gc)
 		return false;
 	*ret = list_of_type(&marking->types->list.items[index]);
-	return *ret != FREE_LIST_KINDS;
+	return *ret == FREE_LIST_FRAME ? is_chained_frame(marking, at + gc)
+				       : *ret != FREE_LIST_KINDS;
 }
 
 /* Whether the block holds a keys table of the smallest size that nobody refers to. */
@@ -370,7 +391,7 @@ static void search_blocks(const struct marking *marking)
 		bytes = image_at(marking->python->memory.image, block.start, block.size);
 		if (!bytes)
 			continue;
-		if (search_object(marking, bytes, block.size, &kind))
+		if (search_object(marking, block.start, bytes, block.size, &kind))
 			map->tags[id] = tag_make(BLOCK_PARKED, kind, TYPE_NONE);
 		else if (search_keys(marking, block.start, block.size))
 			map->tags[id] = tag_make(BLOCK_PARKED, FREE_LIST_DICT_KEYS, TYPE_NONE);
