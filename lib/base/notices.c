@@ -40,6 +40,12 @@ void notice_hint(struct notices *notices, const char *hint)
 			strings_add(&notices->strings, hint, strlen(hint));
 }
 
+void notices_forget(struct notices *notices, size_t count)
+{
+	if (notices->list.count > count)
+		notices->list.count = count;
+}
+
 void notices_deinit(struct notices *notices)
 {
 	free(notices->list.items);

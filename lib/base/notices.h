@@ -38,4 +38,7 @@ void notice_add(struct notices *notices, enum notice_kind kind, const char *form
 /* Replaces the hint of the notice added last. */
 void notice_hint(struct notices *notices, const char *hint);
 
+/* Takes back all but the first `count` notices. */
+void notices_forget(struct notices *notices, size_t count);
+
 void notices_deinit(struct notices *notices);

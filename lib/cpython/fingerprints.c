@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fingerprints.h"
+#include "static_state.h"
 #include "values.h"
 
 #define ROUNDS_MAX  8
@@ -30,26 +31,17 @@ static bool add_key(void *closure, vaddr key, vaddr value)
 	return ++keys->count < ENTRIES_MAX;
 }
 
-/* The dict of a static type; 3.12 and later: in the interpreter, where tp_subclasses says.
- * Include/internal/pycore_typeobject.h */
+/* The dict of a static type; 3.12 and later: in the interpreter. */
 static vaddr type_dict(const struct python *python, vaddr type)
 {
 	const struct memory *memory = &python->memory;
-	uint64_t dict = 0, index, owner, size = layout_offset(memory->layout, SIZE_STATIC_TYPE);
-	vaddr state =
-		memory_address(memory, python->interpreters.items[0].at, FIELD_INTERP_STATIC_TYPES);
+	uint64_t dict = 0;
+	vaddr state;
 
 	if (memory_field(memory, type, FIELD_TYPE_DICT, &dict) && dict)
 		return dict;
-	if (!layout_has(memory->layout, FIELD_INTERP_STATIC_TYPES) ||
-	    !memory_field(memory, type, FIELD_TYPE_SUBCLASSES, &index) || !index ||
-	    index > memory->layout->fields[FIELD_INTERP_STATIC_TYPES].size / size)
-		return 0;
-	state += (index - 1) * size;
-	return memory_field(memory, state, FIELD_STATIC_TYPE_TYPE, &owner) && owner == type &&
-			       memory_field(memory, state, FIELD_STATIC_TYPE_DICT, &dict)
-		       ? dict
-		       : 0;
+	state = static_type_state(python, type);
+	return state && memory_field(memory, state, FIELD_STATIC_TYPE_DICT, &dict) ? dict : 0;
 }
 
 /* Where types with that fingerprint lie: in their extension module, or in the interpreter, which

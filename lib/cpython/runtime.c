@@ -11,6 +11,7 @@
 #include "../base/id_map.h"
 #include "../layout/debug_offsets.h"
 #include "gc_head.h"
+#include "layout_proof.h"
 #include "old_runtime.h"
 #include "runtime.h"
 #include "runtime_find.h"
@@ -341,7 +342,7 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 				     python->version_text,
 				     python->layout.table ? python->layout.table : "DWARF"),
 			"install the debug symbols of this interpreter");
-	return NULL;
+	return layout_prove(python);
 }
 
 /* A debug build's structures have more members than those in the tables, which are of releases;
@@ -483,6 +484,7 @@ static bool try_rung(struct python *python, const struct runtime_ladder *ladder,
 
 	for (size_t i = 0; i < ladder->modules->list.count; i++) {
 		struct module *module = &ladder->modules->list.items[i];
+		size_t noticed = ladder->notices->list.count;
 		struct memheap_error *error;
 
 		if (!find(ladder, module, &place))
@@ -492,6 +494,7 @@ static bool try_rung(struct python *python, const struct runtime_ladder *ladder,
 			notice_copies(python, ladder, find);
 			return true;
 		}
+		notices_forget(ladder->notices, noticed);
 		if (!*first)
 			*first = error;
 		else

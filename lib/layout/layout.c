@@ -76,9 +76,10 @@ static bool sizes_agree(const struct layout *own, const struct version_table *ta
 
 /*
  * The table of the same minor version that is nearest: one with the sizes that the target tells
- * of itself, else the newest that is not newer than the target, else the oldest.
+ * of itself, else the newest that is not newer than the target, else the oldest. `*agree`: it has
+ * these sizes.
  */
-static const struct version_table *choose_table(const struct layout_target *target)
+static const struct version_table *choose_table(const struct layout_target *target, bool *agree)
 {
 	const struct version_table *chosen = NULL;
 
@@ -93,7 +94,8 @@ static const struct version_table *choose_table(const struct layout_target *targ
 		if (!version_table_fits(table, target->version) ||
 		    table->free_threaded != target->free_threaded)
 			continue;
-		if (own && target->debug_offsets && sizes_agree(own, table, target->machine))
+		*agree = own && target->debug_offsets && sizes_agree(own, table, target->machine);
+		if (*agree)
 			return table;
 		if (!chosen || table->hexversion <= target->version)
 			chosen = table;
@@ -201,6 +203,54 @@ static struct memheap_error *check(const struct layout *layout, enum memheap_lay
 	return NULL;
 }
 
+/* Whether a field is one of the states of which the target itself tells where all lies that has to
+ * be found first. */
+static bool is_of_state(enum field_id id)
+{
+	static const enum field_id states[] = { SIZE_RUNTIME, SIZE_INTERP, SIZE_THREAD };
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		if (!strcmp(field_names[id].structure, field_names[states[i]].structure))
+			return true;
+	}
+	return false;
+}
+
+/* The first field of another structure that the target's own offsets place elsewhere. */
+static enum field_id find_moved(const struct layout *layout, const struct version_table *table)
+{
+	enum field_id id = 0;
+
+	while (id < FIELD_COUNT && (layout->fields[id].source != FROM_TARGET || is_of_state(id) ||
+				    (!table->fields[id].offset && !table->fields[id].size) ||
+				    layout->fields[id].offset == table->fields[id].offset))
+		id++;
+	return id;
+}
+
+/* Takes the table, and what the target says of itself, which counts more. */
+static unsigned apply_known(struct layout *layout, const struct layout_target *target)
+{
+	bool agree = false;
+	const struct version_table *table = choose_table(target, &agree);
+	unsigned contradicted = 0;
+
+	if (table)
+		apply_table(layout, table, target->machine);
+	if (target->debug_offsets)
+		contradicted = debug_offsets_apply(layout, target->image, target->runtime);
+	if (!table)
+		return contradicted;
+	layout->borrowed = target->debug_offsets ? !agree : table->hexversion != target->version;
+	layout->other_sizes =
+		layout->borrowed && layout->constants[CONSTANT_DEBUG_OFFSETS] != CONSTANT_ABSENT;
+	layout->moved = find_moved(layout, table);
+	/* the last member of a thread's state, where it is one: nothing shows where else it is */
+	if (layout->other_sizes)
+		layout->fields[FIELD_THREAD_CACHED_CHUNK].source = FIELD_ABSENT;
+	return contradicted;
+}
+
 static void count_sources(struct layout *layout)
 {
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
@@ -213,18 +263,13 @@ static void count_sources(struct layout *layout)
 struct memheap_error *layout_load(struct layout *layout, const struct layout_target *target,
 				  enum memheap_layout_source source, struct notices *notices)
 {
-	const struct version_table *table = choose_table(target);
 	unsigned contradicted = 0;
 
-	*layout = (struct layout){ .version = target->version };
+	*layout = (struct layout){ .version = target->version, .moved = FIELD_COUNT };
 	version_constants(target->version, target->free_threaded, layout->constants);
 	version_static_types(layout);
-	if (source != MEMHEAP_LAYOUT_DWARF) {
-		if (table)
-			apply_table(layout, table, target->machine);
-		if (target->debug_offsets)
-			contradicted = debug_offsets_apply(layout, target->image, target->runtime);
-	}
+	if (source != MEMHEAP_LAYOUT_DWARF)
+		contradicted = apply_known(layout, target);
 	if (contradicted)
 		notice_add(notices, NOTICE_LAYOUT_DIFFERS,
 			   "%u fields lie elsewhere than in CPython's own releases, say the "

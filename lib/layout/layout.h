@@ -52,8 +52,12 @@ struct fingerprint {
 };
 
 struct layout {
-	uint32_t version;  /* PY_VERSION_HEX of the target; shown, never compared */
-	const char *table; /* the generated table in use: "3.12.1"; NULL: none */
+	uint32_t version;    /* PY_VERSION_HEX of the target; shown, never compared */
+	const char *table;   /* the generated table in use: "3.12.1"; NULL: none */
+	bool borrowed;       /* the table is of another release, or of another build of this one */
+	bool other_sizes;    /* that is so, and the target tells other sizes of its state, or none
+				where it should */
+	enum field_id moved; /* a field of objects that the target contradicts; or FIELD_COUNT */
 	unsigned from_table, from_dwarf, from_target; /* numbers of fields */
 	unsigned differences;   /* fields in which DWARF contradicts the table or the target */
 	const char *dwarf_path; /* where the debug information was read; NULL: nowhere */
