@@ -237,9 +237,11 @@ def test_a_stopped_process_stays_stopped(mode, newest):
     core = harness.make_core(newest, 'chunks', how='stopped')
     try:
         assert core.report('info', '--mode', mode)['snapshot']['state'] == 'stopped by a signal'
-        assert state(core.pid) == 'T'
-        os.kill(core.pid, signal.SIGCONT)
+        # the kernel wakes it to stop it anew (ptrace(2), PTRACE_DETACH): it may be on its way there
         deadline = time.monotonic() + 10
+        while state(core.pid) != 'T':
+            assert time.monotonic() < deadline
+        os.kill(core.pid, signal.SIGCONT)
         while state(core.pid) == 'T':
             assert time.monotonic() < deadline
     finally:

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -239,3 +240,32 @@ def test_another_pid_namespace(newest):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_one_that_executes_others(mode):
+    """Each program that it executes is taken as it is, or is said to be gone."""
+    code = ('import os, sys\nx = [bytearray(1000) for _ in range(5000)]\n'
+            'os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], sys.argv[1]])')
+    process = subprocess.Popen(['/usr/bin/python3', '-c', code, code], start_new_session=True)
+    try:
+        for _ in range(15):
+            result = harness.memheap('info', str(process.pid), '--mode', mode, check=False)
+            # 3 and 5: taken before its Python was ready
+            assert result.code in (0, 3, 5) or result.code == 1 and \
+                'process %d executed another program meanwhile' % process.pid in result.stderr
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize('mode', MODES)
+def test_one_that_ends(mode):
+    for number in range(15):
+        process = subprocess.Popen(['/usr/bin/python3', '-c', 'x = list(range(100000))'])
+        time.sleep(number / 300)
+        result = harness.memheap('info', str(process.pid), '--mode', mode, check=False)
+        assert result.code in (0, 3, 5) or result.code == 1 and re.search(
+            'process %d has ended' % process.pid, result.stderr), result.stderr
+        assert process.wait() == 0

@@ -191,6 +191,43 @@ static struct memheap_error *fill_target(struct target *target)
 	return NULL;
 }
 
+uint64_t live_program(pid_t pid)
+{
+	return proc_stat(pid, 28); /* proc(5): startstack */
+}
+
+/* Whether it has no memory any more, or is gone. */
+static bool has_ended(pid_t pid)
+{
+	struct proc_status status;
+	size_t size;
+	char *maps = proc_read(pid, "maps", &size);
+	bool gone = maps ? !size : errno == ESRCH || errno == ENOENT;
+
+	free(maps);
+	return gone || !proc_status(pid, &status) || status.state == 'Z' || status.state == 'X';
+}
+
+/* Says of a process that changed under our hands only that: what failed then tells nothing. */
+static struct memheap_error *explain(struct memheap_error *error, const struct live *live)
+{
+	uint64_t program = live_program(live->pid);
+
+	if (has_ended(live->pid)) {
+		memheap_error_destroy(error);
+		return error_create(MEMHEAP_FAILED, "process %d has ended meanwhile",
+				    (int)live->pid);
+	}
+	if (program && live->program && program != live->program) {
+		memheap_error_destroy(error);
+		return error_hint(error_create(MEMHEAP_FAILED,
+					       "process %d executed another program meanwhile",
+					       (int)live->pid),
+				  "try again");
+	}
+	return refuse_explain(error, live->pid);
+}
+
 struct memheap_error *live_load(struct target *target, const char *path,
 				const struct live_options *options, const struct parallel *parallel)
 {
@@ -206,12 +243,15 @@ struct memheap_error *live_load(struct target *target, const char *path,
 		return &error_no_memory;
 	}
 	error = refuse_pid(live->pid, &live->status);
-	if (!error && options->mode != MEMHEAP_MODE_NOSTOP)
+	if (error)
+		return error;
+	live->program = live_program(live->pid);
+	if (options->mode != MEMHEAP_MODE_NOSTOP)
 		error = refuse_tracer(live->pid, &live->status);
 	if (!error)
 		error = take_process(live, options, parallel);
 	if (error)
-		return refuse_explain(error, live->pid);
+		return explain(error, live);
 	memory_read(&live->memory, live->pid);
 	return fill_target(target);
 }

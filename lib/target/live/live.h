@@ -16,6 +16,7 @@ struct live_options {
 /* What only a process has that lives. */
 struct live {
 	pid_t pid;
+	uint64_t program;       /* where its stack begins: another program has another one */
 	enum memheap_mode mode; /* the one that was used */
 	uint64_t pause_ns;      /* during which all threads or some stood still */
 	uint64_t copied;        /* bytes */
@@ -66,6 +67,9 @@ void live_reap_leftovers(struct injection *injection);
 /* Has the process remove the entry of its dead child, and of those that were left before. */
 void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets,
 	       const struct live_child *child);
+
+/* What tells the program that a process executes from others; 0: it has ended. */
+uint64_t live_program(pid_t pid);
 
 /* The name of a mode: "stop". */
 const char *live_mode_name(enum memheap_mode mode);

@@ -199,7 +199,7 @@ struct memheap_error *live_nostop(struct live_attempt *attempt)
 {
 	struct capture *capture = attempt->capture;
 	struct page_list *torn = &attempt->live->torn;
-	uint64_t program = proc_stat(capture->pid, 28), least = UINT64_MAX;
+	uint64_t least = UINT64_MAX;
 	struct memheap_error *error = capture_survey(capture);
 
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
@@ -222,11 +222,7 @@ struct memheap_error *live_nostop(struct live_attempt *attempt)
 	}
 	if (!error)
 		capture_forget(capture);
-	/* where its stack begins: another program has another one */
-	if (!error && program != proc_stat(capture->pid, 28))
-		error = error_create(MEMHEAP_FAILED,
-				     "process %d executed another program meanwhile, "
-				     "or ended",
-				     (int)capture->pid);
+	if (!error && attempt->live->program != live_program(capture->pid))
+		error = error_create(MEMHEAP_FAILED, "it was read from two programs");
 	return error ? error : list_threads(capture);
 }

@@ -32,12 +32,10 @@ static bool is_32_bit(pid_t pid)
 	       !memcmp(ident, ELFMAG, SELFMAG) && ident[EI_CLASS] != ELFCLASS64;
 }
 
+/* include/linux/sched.h, PF_KTHREAD; proc(5): flags */
 static bool is_kernel_thread(pid_t pid)
 {
-	size_t size = 1;
-
-	_cleanup_free_ char *maps = proc_read(pid, "maps", &size);
-	return maps && !size;
+	return proc_stat(pid, 9) & 0x200000;
 }
 
 static struct memheap_error *refuse_traced(pid_t pid, const struct proc_status *status)
@@ -74,8 +72,7 @@ struct memheap_error *refuse_pid(pid_t pid, struct proc_status *status)
 	if (pid == getpid())
 		return error_create(MEMHEAP_USAGE, "process %d is memheap itself", (int)pid);
 	if (is_kernel_thread(pid))
-		return error_create(MEMHEAP_NOT_PYTHON,
-				    "process %d (%s) is a thread of the kernel, or about to end",
+		return error_create(MEMHEAP_NOT_PYTHON, "process %d (%s) is a thread of the kernel",
 				    (int)pid, status->name);
 	if (is_32_bit(pid))
 		return error_hint(
@@ -180,12 +177,7 @@ struct memheap_error *refuse_explain(struct memheap_error *error, pid_t pid)
 
 	if (!error || error->status != MEMHEAP_NOT_PERMITTED || error->hint)
 		return error;
-	/* who may look at nothing in /proc any more has lost the process */
-	if (!proc_status(pid, &status) || status.state == 'Z') {
-		memheap_error_destroy(error);
-		return error_create(MEMHEAP_FAILED, "process %d has ended meanwhile", (int)pid);
-	}
-	if (status.tracer && status.tracer != (uint32_t)getpid()) {
+	if (proc_status(pid, &status) && status.tracer && status.tracer != (uint32_t)getpid()) {
 		memheap_error_destroy(error);
 		return refuse_traced(pid, &status);
 	}
