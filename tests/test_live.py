@@ -58,6 +58,14 @@ def state(pid):
         return file.read().rsplit(')', 1)[1].split()[0]
 
 
+def thread_states(pid):
+    for tid in os.listdir('/proc/%d/task' % pid):
+        try:
+            yield state(int(tid))
+        except OSError:     # it ended
+            pass
+
+
 def tracer(pid):
     with open('/proc/%d/status' % pid) as file:
         return re.search(r'TracerPid:\t(\d+)', file.read()).group(1)
@@ -300,6 +308,9 @@ def test_memheap_stopped_in_a_pause_is_ended(tmp_path):
             while tracer(process.pid) == '0' and memheap.poll() is None:
                 pass
             memheap.send_signal(signal.SIGSTOP)
+            # its threads stop one after the other: the pause may have ended before the last does
+            while memheap.poll() is None and set(thread_states(memheap.pid)) != {'T'}:
+                pass
             if memheap.poll() is None and tracer(process.pid) != '0':
                 break
             memheap.kill()
