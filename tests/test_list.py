@@ -197,7 +197,7 @@ def test_unreadable_ones_are_counted(store, python):
     result = subprocess.run([*before, harness.MEMHEAP, 'list', '--directory', store.directory,
                              '--format', 'json'], capture_output=True, text=True)
     report = json.loads(result.stdout)
-    assert result.returncode == 0
+    assert result.returncode == 5       # there may be more Pythons
     # what it is called may be read
     assert [(row['name'], row['pid']) for row in report['cores']] == [('python3', 100)]
     assert report['store']['unreadable_cores'] == 2

@@ -151,6 +151,7 @@ static struct memheap_error *build(struct memheap_report *report)
 			   listing->store.cores.count, listing->store.directory);
 	add_tool(report);
 	add_store(report, &listing->store);
+	set_status(report);
 	add_gaps(report);
 	add_notices(report, &listing->notices);
 	return NULL;

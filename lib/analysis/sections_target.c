@@ -258,15 +258,17 @@ static uint64_t damaged_bytes(const struct gaps *gaps)
 	return bytes;
 }
 
-/* An answer is partial when the core is cut off, or damage was met. */
+/* An answer is partial when the core is cut off, or damage was met; a list, when it may lack cores
+ * of Pythons. */
 void set_status(struct memheap_report *report)
 {
 	const struct gaps *gaps = &report->gaps;
 
 	report->status = MEMHEAP_DONE;
 	for (int i = 0; i < GAP_KINDS; i++) {
-		if (gaps->kinds[i].count && (is_damage(i) || i == GAP_CORE_TRUNCATED ||
-					     i == GAP_STREAM_DAMAGED || i == GAP_TORN))
+		if (gaps->kinds[i].count &&
+		    (is_damage(i) || i == GAP_CORE_TRUNCATED || i == GAP_STREAM_DAMAGED ||
+		     i == GAP_TORN || i == GAP_CORE_UNREADABLE))
 			report->status = MEMHEAP_PARTIAL;
 	}
 }
