@@ -342,7 +342,9 @@ static struct memheap_error *try_runtime(struct python *python, const struct tar
 				     python->version_text,
 				     python->layout.table ? python->layout.table : "DWARF"),
 			"install the debug symbols of this interpreter");
-	return layout_prove(python);
+	error = layout_prove(python);
+	python->refused = error;
+	return error;
 }
 
 /* A debug build's structures have more members than those in the tables, which are of releases;
@@ -530,6 +532,8 @@ struct memheap_error *python_load(struct python *python, const struct target *ta
 	for (size_t i = 0; runtime_rungs[i]; i++) {
 		if (try_rung(python, &ladder, runtime_rungs[i], &first))
 			return NULL;
+		if (python->refused)
+			break;
 	}
 	python->module = NULL;
 	return first ? take(first) : no_python(target, modules);

@@ -38,6 +38,7 @@ struct python {
 	bool debug;             /* configured --with-pydebug */
 	bool traces_references; /* configured --with-trace-refs */
 	bool finalizing;
+	bool refused;    /* the right one, with a layout that is not proven */
 	bool collecting; /* some garbage collection was going on */
 	struct layout layout;
 	struct memory memory;

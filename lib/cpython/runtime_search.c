@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
-#include "../layout/debug_offsets.h"
 #include "../layout/versions.h"
 #include "runtime_search.h"
 #include "values.h"
@@ -106,9 +105,6 @@ static bool search_module(const struct search *search, vaddr *runtime,
 			if (!is_runtime(search, bytes + at, version))
 				continue;
 			*runtime = segment->start + at;
-			/* a layout that was refused for them is so in this way too */
-			version->debug_offsets = debug_offsets_at(image, *runtime, &version->hex,
-								  &version->free_threaded);
 			return true;
 		}
 	}
