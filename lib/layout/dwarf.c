@@ -12,20 +12,19 @@
 #include "../base/cleanup.h"
 #include "dwarf.h"
 
-#define NAMES_MAX        1024 /* as they come, many times the same */
+#define NAME_SIZE        48
 #define TYPE_CHAIN_MAX   16
 #define MEMBER_DEPTH_MAX 8
 
 /* A structure that some field wants. */
 struct wanted {
-	char name[48];
+	char name[NAME_SIZE];
 	bool found;
 	Dwarf_Die structure;
 };
 
 struct reader {
-	struct wanted names[NAMES_MAX];
-	size_t count;
+	VECTOR(struct wanted) names;
 };
 
 static int compare_names(const void *a, const void *b)
@@ -42,7 +41,7 @@ static struct wanted *find_wanted(struct reader *reader, const char *name)
 	if (length >= sizeof(key.name))
 		return NULL;
 	memcpy(key.name, name, length + 1);
-	return bsearch(&key, reader->names, reader->count, sizeof(key), compare_names);
+	return bsearch(&key, reader->names.items, reader->names.count, sizeof(key), compare_names);
 }
 
 /* Copies the alternative that `*list` begins with and moves `*list` behind it. */
@@ -63,25 +62,35 @@ static bool serves(const struct field_name *field, const char *module)
 	return !module || (field->module && !strcmp(field->module, module));
 }
 
-static void collect_names(struct reader *reader, const char *module)
+/* False when out of memory. */
+static bool collect_names(struct reader *reader, const char *module)
 {
+	struct wanted *names;
 	size_t kept = 0;
+
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		const char *list = field_names[i].structure;
-		char name[48];
+		char name[NAME_SIZE];
 
 		while (serves(&field_names[i], module) &&
 		       next_alternative(&list, name, sizeof(name))) {
-			if (reader->count < NAMES_MAX)
-				strcpy(reader->names[reader->count++].name, name);
+			struct wanted *wanted = vector_push(&reader->names);
+
+			if (!wanted)
+				return false;
+			*wanted = (struct wanted){ .found = false };
+			strcpy(wanted->name, name);
 		}
 	}
-	qsort(reader->names, reader->count, sizeof(reader->names[0]), compare_names);
-	for (size_t i = 0; i < reader->count; i++) {
-		if (!kept || compare_names(&reader->names[kept - 1], &reader->names[i]))
-			reader->names[kept++] = reader->names[i];
+	names = reader->names.items;
+	if (reader->names.count)
+		qsort(names, reader->names.count, sizeof(*names), compare_names);
+	for (size_t i = 0; i < reader->names.count; i++) {
+		if (!kept || compare_names(&names[kept - 1], &names[i]))
+			names[kept++] = names[i];
 	}
-	reader->count = kept;
+	reader->names.count = kept;
+	return true;
 }
 
 /* Follows typedefs and qualifiers from `type` to a structure or another real type. */
@@ -313,8 +322,9 @@ unsigned dwarf_read(const struct module *module, const char *extension,
 	_cleanup_close_ int fd = file ? open(file->path, O_RDONLY | O_CLOEXEC) : -1;
 	_cleanup_close_ int alt_fd =
 		module->alt ? open(module->alt->path, O_RDONLY | O_CLOEXEC) : -1;
-	_cleanup_free_ struct reader *reader = calloc(1, sizeof(*reader));
-	if (fd < 0 || !reader)
+	struct reader reader = { 0 };
+
+	if (fd < 0)
 		return 0;
 	dwarf = dwarf_begin(fd, DWARF_C_READ);
 	if (!dwarf)
@@ -323,15 +333,15 @@ unsigned dwarf_read(const struct module *module, const char *extension,
 	alt = alt_fd < 0 ? NULL : dwarf_begin(alt_fd, DWARF_C_READ);
 	if (alt)
 		dwarf_setalt(dwarf, alt);
-	collect_names(reader, extension);
-	find_structures(reader, dwarf);
-	if (alt)
-		find_structures(reader, alt);
-	for (size_t i = 0; i < FIELD_COUNT; i++) {
-		if (serves(&field_names[i], extension) &&
-		    read_field(reader, &field_names[i], &fields[i]))
-			found++;
+	if (collect_names(&reader, extension)) {
+		find_structures(&reader, dwarf);
+		if (alt)
+			find_structures(&reader, alt);
+		for (size_t i = 0; i < FIELD_COUNT; i++)
+			found += serves(&field_names[i], extension) &&
+				 read_field(&reader, &field_names[i], &fields[i]);
 	}
+	free(reader.names.items);
 	dwarf_end(dwarf);
 	dwarf_end(alt);
 	return found;
