@@ -108,6 +108,14 @@ static uint64_t count_slots(const struct memory *memory, vaddr at, const uint8_t
 	return executing ? locals : 0;
 }
 
+void frame_visit_code(struct visitor *visitor, vaddr at)
+{
+	uint64_t code;
+
+	if (memory_field(visitor->memory, at, FIELD_INNER_FRAME_CODE, &code))
+		refer_member(visitor, visitor->strong, code & ~(vaddr)TAG_BITS, "f_code");
+}
+
 /* 3.12 Python/frame.c, _PyFrame_Traverse() */
 void frame_visit_inner(struct visitor *visitor, vaddr at, bool executing)
 {

@@ -10,5 +10,8 @@
  */
 void frame_visit_inner(struct visitor *visitor, vaddr at, bool executing);
 
-/* Reports what the frame object whose structure is `bytes` refers to, up to 3.10. */
+/* Reports the code of the _PyInterpreterFrame at `at` alone. */
+void frame_visit_code(struct visitor *visitor, vaddr at);
+
+/* Reports what the frame object refers to, up to 3.10. */
 void frame_visit_object(struct visitor *visitor, const struct object *object);

@@ -28,6 +28,7 @@ static const struct row {
 #define MODULE_REFERENCE(name, module, structure, member, types, attribute, kind) \
 	{ FIELD_##name, types, attribute, kind },
 #define FIELD_REFERENCE(name, types, attribute, kind) { FIELD_##name, types, attribute, kind },
+#define NO_REFERENCES(types)                          { FIELD_COUNT, types, NULL, 0 },
 #include "../layout/references.def"
 };
 
@@ -84,12 +85,15 @@ static bool add_rows(struct finder *finder, const struct type *type, bool *known
 	bool mine = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct field *field = &layout->fields[rows[i].field];
+		const struct field *field;
 
 		if (rows[i].types != list)
 			mine = is_in_list(list = rows[i].types, type->name);
 		*known |= mine;
-		if (!mine || field->source == FIELD_ABSENT || field->size != sizeof(vaddr) ||
+		if (!mine || rows[i].field == FIELD_COUNT)
+			continue;
+		field = &layout->fields[rows[i].field];
+		if (field->source == FIELD_ABSENT || field->size != sizeof(vaddr) ||
 		    (uint64_t)field->offset + field->size > type->basic_size)
 			continue;
 		if (!add_member(finder, field->offset, row_kind(&rows[i], layout),

@@ -11,7 +11,7 @@ struct memheap_error *references_check(const struct python *python)
 {
 	if (layout_knows(&python->layout, CONSTANT_REFERENCES_KNOWN))
 		return NULL;
-	return error_hint(error_create(MEMHEAP_FAILED,
+	return error_hint(error_create(MEMHEAP_NOT_PYTHON,
 				       "what the objects of CPython %s refer to is not known",
 				       python->version_text),
 			  "types, arenas, objects without --refs and the like are");

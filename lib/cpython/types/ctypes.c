@@ -101,6 +101,7 @@ static void type_visit(struct visitor *visitor, const struct object *object)
 		{ FIELD_CTYPES_INFO_CONVERTERS, "converters" },
 		{ FIELD_CTYPES_INFO_RESULT, "_restype_" },
 		{ FIELD_CTYPES_INFO_CHECKER, "checker" },
+		{ FIELD_CTYPES_INFO_POINTER, "__pointer_type__" },
 		{ FIELD_CTYPES_INFO_MODULE, "module" },
 	};
 	const struct layout *layout = visitor->memory->layout;
@@ -112,9 +113,11 @@ static void type_visit(struct visitor *visitor, const struct object *object)
 	    at + layout_offset(layout, SIZE_CTYPES_INFO) > object->room ||
 	    !field_load(layout, info, FIELD_CTYPES_INFO_INITIALIZED))
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		refer_member(visitor, visitor->strong, field_load(layout, info, members[i].field),
-			     members[i].name);
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		if (layout_has(layout, members[i].field))
+			refer_member(visitor, visitor->strong,
+				     field_load(layout, info, members[i].field), members[i].name);
+	}
 }
 
 /* 3.12 CDataType_traverse(): also visits the proto of the type's dict, which is a StgDict: the one

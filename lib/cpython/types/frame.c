@@ -164,14 +164,17 @@ static void generator_visit(struct visitor *visitor, const struct object *object
 	};
 	const struct layout *layout = visitor->memory->layout;
 	uint64_t state = visited_field(visitor, object, FIELD_GENERATOR_FRAME_STATE);
+	vaddr frame = object->at + layout_offset(layout, FIELD_GENERATOR_FRAME);
 
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
 		refer_member(visitor, visitor->strong,
 			     visited_field(visitor, object, members[i].field), members[i].name);
-	if (layout_has(layout, FIELD_GENERATOR_FRAME) &&
-	    (int8_t)state < (int64_t)layout_constant(layout, CONSTANT_FRAME_CLEARED))
-		frame_visit_inner(visitor,
-				  object->at + layout_offset(layout, FIELD_GENERATOR_FRAME), false);
+	if (!layout_has(layout, FIELD_GENERATOR_FRAME))
+		return;
+	if ((int8_t)state < (int64_t)layout_constant(layout, CONSTANT_FRAME_CLEARED))
+		frame_visit_inner(visitor, frame, false);
+	else if (layout_knows(layout, CONSTANT_ENDED_CODE_VISITED))
+		frame_visit_code(visitor, frame);
 }
 
 static void coroutine_visit(struct visitor *visitor, const struct object *object)

@@ -396,6 +396,7 @@ const struct version_table version_2_7_18 = {
 		[FIELD_SRE_SCANNER_PATTERN] = { 16, 8 },
 		[FIELD_SRE_SCANNER_STATE_STRING] = { 56, 8 },
 		[FIELD_STRUCT_OBJECT_S_FORMAT] = { 40, 8 },
+		[FIELD_THREAD_LOCAL_DUMMY_DICT] = { 16, 8 },
 		[FIELD_THREAD_LOCAL_KEY] = { 16, 8 },
 		[FIELD_THREAD_LOCAL_ARGS] = { 24, 8 },
 		[FIELD_THREAD_LOCAL_KW] = { 32, 8 },
@@ -435,5 +436,7 @@ const struct version_table version_2_7_18 = {
 		[FIELD_EXPAT_PARSER_INTERN] = { 64, 8 },
 		[FIELD_SSL_SOCKET_SOCKET] = { 16, 8 },
 		[FIELD_SSL_SOCKET_CTX] = { 40, 8 },
+		[FIELD_ZLIB_UNUSED_DATA] = { 128, 8 },
+		[FIELD_ZLIB_UNCONSUMED_TAIL] = { 136, 8 },
 	},
 };
