@@ -108,6 +108,7 @@ static void collect_gaps(struct memheap_snapshot *s)
 	gaps_merge(&s->gaps, &s->python.gaps);
 	gaps_merge(&s->gaps, &s->blocks.gaps);
 	gaps_merge(&s->gaps, &s->objects.gaps);
+	s->gaps.kinds[GAP_REFERENCES_UNREADABLE].count += s->graph.incomplete;
 }
 
 /*

@@ -33,7 +33,8 @@ static const struct memheap_column sum_columns[] = {
 				"Unreachable objects that it would not free: their type has "
 				"tp_del, or such an object leads to them" },
 	[SUM_GARBAGE] = { "garbage_objects", "GARBAGE", MEMHEAP_COUNT,
-			  "len(gc.garbage), of all interpreters" },
+			  "len(gc.garbage), of all interpreters; absent where nothing tells "
+			  "where that is" },
 };
 
 static const struct memheap_table_shape sum_shape = {
@@ -273,19 +274,23 @@ static void add_examples(const struct work *work, const struct totals *totals, s
 	cycle_search_deinit(&search);
 }
 
-/* Counts what is in the gc.garbage of each interpreter. */
-static void count_garbage(const struct work *work)
+/* Counts what is in the gc.garbage of each interpreter; false when nothing tells where that is. */
+static bool count_garbage(const struct work *work)
 {
 	const struct python *python = &work->report->snapshot->python;
 	vaddr before = 0;
+	bool known = false;
 
 	for (uint32_t i = 0; i < python->interpreters.count; i++) {
 		const struct edges *out = &work->graph->out;
 		struct gc_state gc;
 		object_id id;
 
+		if (!gc_read(python, i, &gc))
+			continue;
+		known |= gc.knows_garbage;
 		/* one list for all interpreters up to 3.8 */
-		if (!gc_read(python, i, &gc) || !gc.garbage_list || gc.garbage_list == before)
+		if (!gc.garbage_list || gc.garbage_list == before)
 			continue;
 		before = gc.garbage_list;
 		id = graph_find(work->graph, work->view.map, gc.garbage_list);
@@ -294,6 +299,7 @@ static void count_garbage(const struct work *work)
 		for (uint32_t j = out->first[id]; j < out->first[id + 1]; j++)
 			count_object(work->garbage, work, edge_id(out->to[j]));
 	}
+	return known;
 }
 
 static struct totals add_fate(const struct work *work, enum fate fate,
@@ -312,6 +318,7 @@ static void add_tables(const struct work *work)
 	struct memheap_report *report = work->report;
 	struct totals collected, along, uncollectable, garbage;
 	struct memheap_cell *row;
+	bool knows_garbage;
 
 	for (object_id id = 0; id < work->graph->count; id++) {
 		enum fate fate = work->cycles.fates[id];
@@ -319,7 +326,7 @@ static void add_tables(const struct work *work)
 		if (fate != FATE_STAYS)
 			count_object(&work->totals[fate * work->type_count], work, id);
 	}
-	count_garbage(work);
+	knows_garbage = count_garbage(work);
 	collected = add_fate(work, FATE_COLLECTED, &collected_shape);
 	along = add_fate(work, FATE_FREED_ALONG, &along_shape);
 	uncollectable = add_fate(work, FATE_UNCOLLECTABLE, &uncollectable_shape);
@@ -331,14 +338,14 @@ static void add_tables(const struct work *work)
 	row[SUM_ALONG_OBJECTS] = cell_number(along.objects);
 	row[SUM_ALONG_SHALLOW] = cell_number(along.shallow);
 	row[SUM_UNCOLLECTABLE] = cell_number(uncollectable.objects);
-	row[SUM_GARBAGE] = cell_number(garbage.objects);
+	if (knows_garbage)
+		row[SUM_GARBAGE] = cell_number(garbage.objects);
 }
 
 static void add_graph_gaps(const struct work *work)
 {
 	struct gap *gaps = work->report->gaps.kinds;
 
-	gaps[GAP_REFERENCES_UNREADABLE].count += work->graph->incomplete;
 	gaps[GAP_REFERENCES_OVERRUN].count += work->cycles.overrun;
 }
 

@@ -411,6 +411,19 @@ static bool match_types(struct stream *stream, const struct type_table *types, c
 	return stream->type_wanted;
 }
 
+/* Counts the wanted objects whose references cannot all be read: rows come too late for that. */
+static void count_unreadable(struct memheap_report *report, struct stream *stream)
+{
+	struct cursor cursor = { .map = &report->snapshot->blocks };
+	struct object_info info;
+	block_id id;
+
+	while (next_block(&cursor, &id))
+		report->gaps.kinds[GAP_REFERENCES_UNREADABLE].count +=
+			wanted_object(report, stream, id, &info) &&
+			!referents_collect(&stream->referents, report->snapshot, id);
+}
+
 static void free_stream(void *data)
 {
 	struct stream *stream = data;
@@ -450,6 +463,8 @@ static struct memheap_error *build(struct memheap_report *report)
 	    (query->sort &&
 	     !sort_objects(report, stream, memheap_table_column(&objects_shape, query->sort))))
 		return &error_no_memory;
+	if (query->references)
+		count_unreadable(report, stream);
 	add_completeness(report);
 	add_torn(report);
 	add_gaps(report);

@@ -15,15 +15,14 @@ static void add(void *closure, block_id to, const struct reference *reference)
 		referents->failed = true;
 }
 
-void referents_collect(struct referents *referents, const struct memheap_snapshot *s, block_id id)
+bool referents_collect(struct referents *referents, const struct memheap_snapshot *s, block_id id)
 {
 	struct heap_view view = { &s->objects, &s->blocks, &s->python };
 	struct object object;
 
 	for (int i = 0; i < REFERENCE_KINDS; i++)
 		referents->kinds[i].list.count = 0;
-	if (object_get(&view, id, &object))
-		references_visit(&view, &object, add, referents);
+	return object_get(&view, id, &object) && references_visit(&view, &object, add, referents);
 }
 
 void referents_deinit(struct referents *referents)

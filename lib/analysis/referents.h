@@ -12,8 +12,8 @@ struct referents {
 	bool failed; /* out of memory */
 };
 
-/* Fills `referents` anew; what could not be read is left out. */
-void referents_collect(struct referents *referents, const struct memheap_snapshot *s, block_id id);
+/* Fills `referents` anew; what could not be read is left out, and false then. */
+bool referents_collect(struct referents *referents, const struct memheap_snapshot *s, block_id id);
 
 void referents_deinit(struct referents *referents);
 

@@ -140,8 +140,9 @@ static struct memheap_error *build_refs(struct memheap_report *report)
 		error = find_object(report, &id);
 	if (error)
 		return error;
-	if (object_get(&adding.view, id, &object))
-		references_visit(&adding.view, &object, add_row, &adding);
+	if (!object_get(&adding.view, id, &object) ||
+	    !references_visit(&adding.view, &object, add_row, &adding))
+		report->gaps.kinds[GAP_REFERENCES_UNREADABLE].count++;
 	end_report(report);
 	return NULL;
 }

@@ -197,7 +197,7 @@ struct memheap_error *cycles_find(struct cycles *ret, const struct graph *graph,
 
 	if (view->python->free_threaded)
 		return error_hint(
-			error_create(MEMHEAP_FAILED,
+			error_create(MEMHEAP_NOT_PYTHON,
 				     "what gc.collect() would free in a free-threaded build is "
 				     "not known: references are counted outside of objects too"),
 			"refs, referrers, path and objects --refs are");

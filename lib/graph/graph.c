@@ -149,8 +149,12 @@ static void visit_others(void *context, unsigned index, size_t begin, size_t end
 		object_id id = graph_object(build->graph, first + (block_id)i);
 		struct object object;
 
-		if (id == OBJECT_NONE || !object_get(build->view, first + (block_id)i, &object))
+		if (id == OBJECT_NONE)
 			continue;
+		if (!object_get(build->view, first + (block_id)i, &object)) {
+			build->workers[index].incomplete++;
+			continue;
+		}
 		if (!begun)
 			begin_stretch(build, index, id);
 		begun = true;
