@@ -31,12 +31,6 @@ KINDS = ['refs', 'weak_refs', 'extra_refs', 'conservative_refs']
 def core(request, cores, interpreter):
     if interpreter.version < (3,):
         pytest.skip('%s: the references of 2.7 are not known, which is an error' % interpreter)
-    if 'pydebug' in interpreter.name:
-        pytest.skip('%s: the structures of itertools are in its tables only, which no debug build has'
-                    % interpreter)
-    if 'freethreaded' in interpreter.name:
-        pytest.skip('%s: nothing tells whether it is a 3.13.5 of upstream or patched by Debian, which '
-                    'visit inline values otherwise' % interpreter)
     if request.param != 'zoo' and not ('pyenv' in interpreter.name and
                                        interpreter.name[-1].isdigit()):
         pytest.skip('%s: zoo is enough, how references are found is the same' % interpreter)
@@ -50,7 +44,7 @@ def test_references_of_2_7_are_refused():
     core = harness.abort_core(found[0])
     for command in ('objects', '--refs'), ('refs', '0x1000'):
         result = core.memheap(*command, check=False)
-        assert result.code == 1 and 'refer to is not known' in result.stderr
+        assert result.code == 3 and 'refer to is not known' in result.stderr
     core.close()
 
 
@@ -82,6 +76,5 @@ def test_references_equal_get_referents(core):
     assert not examples, '%d: %s' % (len(examples), '; '.join(examples[:10]))
     assert all(count <= DIFFERENT[kind] for kind, count in different.items()), different
     assert targets <= types.keys()      # each is an object
-    # scanned word by word are only C types that references.def does not have, and their buffers:
-    # most are stale words in that of a posix.ScandirIterator
-    assert counts['conservative_refs'] < 0.005 * counts['refs']
+    # scanned word by word are only C types that references.def does not have, and their buffers
+    assert counts['conservative_refs'] < 0.0005 * counts['refs']
