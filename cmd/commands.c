@@ -195,18 +195,27 @@ static const struct command path = {
 
 static const struct command retained = {
 	.name = "retained",
-	.arguments = "CORE|PID",
+	.arguments = "CORE|PID [ADDRESS]",
 	.arguments_min = 1,
-	.arguments_max = 1,
+	.arguments_max = 2,
 	.bit = COMMAND_RETAINED,
-	.summary = "what would be freed with each object, and with all of a type",
-	.description = "Tells which objects and types hold the memory: an object retains itself "
-		       "and all that can be reached only through it, with the buffers. Weak "
-		       "references hold nothing, nor does the table of interned strings. What is "
-		       "held in two ways is retained by what both come from. Words of C memory "
-		       "that may be references hold only what nothing else leads to. --limit and "
-		       "--type are for the table of objects too.",
+	.summary = "what would be freed with each object, type, module, thread: as a tree",
+	.description =
+		"Tells what holds the memory: an object retains itself "
+		"and all that can be reached only through it, with the buffers. Weak "
+		"references hold nothing, nor does the table of interned strings. What is "
+		"held in two ways is retained by what both come from. Words of C memory "
+		"that may be references hold only what nothing else leads to. The tree shows "
+		"what holds what, level by level (--depth, --min), from all roots or from "
+		"the object at an address (hexadecimal) on; threads have their frames and "
+		"what only those hold. For types and modules each byte counts once, "
+		"however deep their objects lie in each other; what two of them hold only "
+		"together is not counted. --limit and --type are for the table of objects "
+		"too.",
 	.examples = "  memheap retained core.1234\n"
+		    "  memheap retained core.1234 --by tree --depth 5 --min 1M\n"
+		    "  memheap retained core.1234 0x7f2d3c0a1b40 --by tree\n"
+		    "  memheap retained core.1234 --by thread\n"
 		    "  memheap retained core.1234 --type 'myapp.*'\n"
 		    "  memheap retained core.1234 --format csv --table objects --limit 1000\n",
 	.run = command_report,

@@ -36,6 +36,15 @@ const struct option_row option_rows[] = {
 	  "Only objects that occupy at least SIZE bytes (k, M, G: binary multiples)" },
 	{ OPTION_MAX_SIZE, "max-size", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_OBJECTS,
 	  "Only objects that occupy at most SIZE bytes" },
+	{ OPTION_DEPTH, "depth", 0, ARGUMENT_WORD, "N", NULL, COMMAND_RETAINED,
+	  "Open the trees N levels deep. Default: 3" },
+	{ OPTION_MIN, "min", 0, ARGUMENT_WORD, "SIZE", NULL, COMMAND_RETAINED,
+	  "In the trees only what retains at least SIZE bytes (k, M, G: binary multiples). "
+	  "Default: a hundredth of all" },
+	{ OPTION_BY, "by", 0, ARGUMENT_CHOICE, "WHAT", "tree|thread|module|type|object",
+	  COMMAND_RETAINED,
+	  "Print only the tree, or what is retained by threads with their frames and local "
+	  "variables, by modules, types, or objects" },
 	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL,
 	  COMMAND_OBJECTS | COMMAND_OBJECT | COMMAND_REFS | COMMAND_REFERRERS | COMMAND_PATH |
 		  COMMAND_CYCLES | COMMAND_SUSPECTS,
@@ -279,6 +288,13 @@ static bool set_query(struct settings *settings, const struct option_row *row, c
 	case OPTION_MAX_SIZE:
 		return parse_size(value, &query->max_bytes) ||
 		       complain(row, value, "a size such as 512, 64k or 1.5G");
+	case OPTION_DEPTH:
+		return (parse_count(value, &query->depth) && query->depth) ||
+		       complain(row, value, "a number from 1 on");
+	case OPTION_MIN:
+		query->min_given = true;
+		return parse_size(value, &query->min_bytes) ||
+		       complain(row, value, "a size such as 512, 64k or 1.5G");
 	case OPTION_REFS:
 		query->references = true;
 		return true;
@@ -320,6 +336,9 @@ static bool set_live(struct settings *settings, const struct option_row *row, co
 		return true;
 	case OPTION_MAX_PAUSE:
 		return set_max_pause(settings, row, value);
+	case OPTION_BY:
+		settings->by = value;
+		return true;
 	case OPTION_SUSPECTS:
 		settings->suspects = value;
 		return true;

@@ -44,6 +44,9 @@ enum option_id {
 	OPTION_REGION,
 	OPTION_MIN_SIZE,
 	OPTION_MAX_SIZE,
+	OPTION_DEPTH,
+	OPTION_MIN,
+	OPTION_BY,
 	OPTION_VALUES,
 	OPTION_REFS,
 	OPTION_BYTES,
@@ -115,6 +118,7 @@ struct settings {
 	const char *table;
 	bool limit_given;
 	enum memheap_core_content core_content;
+	const char *by;       /* what is retained by: thread, …; NULL: all of them */
 	const char *suspects; /* auto, always, never; NULL: auto */
 	bool tree;
 	bool compress;

@@ -171,6 +171,22 @@ static struct memheap_error *open_snapshot(struct settings *settings, enum comma
 	return memheap_snapshot_create(settings->arguments[0], &settings->options, needs, ret);
 }
 
+/* --by names a table. */
+static void choose_view(struct settings *settings)
+{
+	static const struct {
+		const char *by, *table;
+	} views[] = {
+		{ "tree", "tree" },  { "thread", "threads" }, { "module", "modules" },
+		{ "type", "types" }, { "object", "objects" },
+	};
+
+	for (size_t i = 0; settings->by && i < sizeof(views) / sizeof(views[0]); i++) {
+		if (!strcmp(settings->by, views[i].by))
+			settings->table = views[i].table;
+	}
+}
+
 int command_report(const struct command *command, const struct settings *given)
 {
 	const struct memheap_report_shape *shape = find_shape(given->tree ? "tree" : command->name);
@@ -191,6 +207,7 @@ int command_report(const struct command *command, const struct settings *given)
 	    (settings.tree ||
 	     command->bit & (COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED)))
 		settings.query.limit = DEFAULT_ROWS;
+	choose_view(&settings);
 	set_servers(&settings);
 	settings.options.progress = progress_start(settings.quiet);
 	error = open_snapshot(&settings, command->bit, shape->needs, &snapshot);

@@ -11,7 +11,7 @@ struct style {
 	bool unicode;
 	bool color;
 	bool terminal;     /* the output is one: long columns are cut to its width */
-	const char *table; /* for csv and jsonl: the table to print; NULL: the main one */
+	const char *table; /* the only one to print; NULL: for csv and jsonl the main one */
 	const char *core;  /* the target as the user named it, for examples of commands */
 };
 

@@ -252,7 +252,8 @@ bool text_report(const struct memheap_report *report, const struct style *style,
 			memheap_report_table(report, shape->tables[i]->key);
 		bool record = shape->tables[i]->flags & MEMHEAP_RECORD;
 
-		if (is_hidden(shape->tables[i]))
+		if (is_hidden(shape->tables[i]) ||
+		    (style->table && strcmp(shape->tables[i]->key, style->table)))
 			continue;
 		/* beside a list of things, completeness is of interest only where it is partial */
 		if (!strcmp(shape->tables[i]->key, "completeness") && strcmp(shape->name, "info") &&

@@ -230,6 +230,10 @@ struct memheap_query {
 	bool ascending;
 	uint64_t limit; /* rows of the main table; 0: all of them */
 
+	/* for the report "retained" */
+	uint64_t depth; /* levels of trees; 0: 3 */
+	bool min_given; /* min_bytes is what must be retained; else a hundredth of all */
+
 	/* for the report "list" */
 	const char *directory; /* NULL: that of systemd-coredump */
 	bool all;              /* cores of other programs than Python too */

@@ -135,7 +135,8 @@ def test_local_variable_of_a_running_function(leak):
 def test_one_large_object(leak):
     row = first(leak('leaks', 'huge'))
     assert row['path'] == MAIN + ['["upload"]'] and row['type'] == 'bytearray'
-    assert 10 ** 7 <= row['retained_bytes'] < 10 ** 7 + 10000
+    # a block of mimalloc is up to an eighth larger than what was asked for
+    assert 10 ** 7 <= row['retained_bytes'] < 10 ** 7 * 9 // 8 + 10000
 
 
 def test_objects_that_two_hold(leak):

@@ -44,7 +44,7 @@ static struct memheap_error *add_who_holds(struct memheap_report *report)
 		add_retaining_types(report, NULL);
 		return NULL;
 	}
-	error = holders_find(&holders, report);
+	error = holders_find_suspects(&holders, report);
 	if (error)
 		return error;
 	types = retention_by_type(&holders.retention, &s->graph, &holders.view);

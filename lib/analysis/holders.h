@@ -13,9 +13,13 @@ struct holders {
 	struct suspects suspects;
 };
 
-/* Finds them in the report's snapshot, which has a graph; `ret` is to be freed in any case. It
- * points into itself, and stays where it is. */
+/* Finds all but the suspects in the report's snapshot, which has a graph; `ret` is to be freed in
+ * any case. It points into itself, and stays where it is. */
 struct memheap_error *holders_find(struct holders *ret, const struct memheap_report *report);
+
+/* The suspects, too. */
+struct memheap_error *holders_find_suspects(struct holders *ret,
+					    const struct memheap_report *report);
 
 void holders_deinit(struct holders *holders);
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* retained: what would be freed with each object, and with all objects of a type. */
+/* retained: what would be freed with each object, and with all of a type, module or thread. */
 #include <fnmatch.h>
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
-#include "../graph/retention.h"
-#include "sections.h"
+#include "retained_tree.h"
 
 #define OBJECTS_TOP 100 /* rows of objects, unless --limit says how many */
 
@@ -90,15 +89,18 @@ static const struct memheap_table_shape held_shape = {
 };
 
 static const struct memheap_table_shape *const tables[] = {
-	&retained_types_shape, &retained_objects_shape, &held_shape, &completeness_shape,
-	&gaps_shape,           &diagnostics_shape,      NULL,
+	&retained_tree_shape,    &retained_threads_shape,
+	&retained_modules_shape, &retained_types_shape,
+	&retained_objects_shape, &held_shape,
+	&completeness_shape,     &gaps_shape,
+	&diagnostics_shape,      NULL,
 };
 
 struct work {
 	struct memheap_report *report;
 	const struct memheap_snapshot *s;
 	const struct graph *graph;
-	struct retention retention;
+	struct holders holders;
 	struct type_retention *types;
 	bool *wanted; /* types: by the query */
 };
@@ -108,13 +110,13 @@ static uint32_t type_of(const struct work *work, object_id id)
 	return tag_type(work->s->blocks.tags[work->graph->blocks[id]]);
 }
 
-static bool make_types(struct work *work, const struct heap_view *view)
+static bool make_types(struct work *work)
 {
 	const struct type_table *types = &work->s->objects.types;
 	const char *pattern = work->report->query.type;
 
 	work->wanted = calloc(types->list.count + 1, sizeof(*work->wanted));
-	work->types = retention_by_type(&work->retention, work->graph, view);
+	work->types = retention_by_type(&work->holders.retention, work->graph, &work->holders.view);
 	for (size_t i = 0; work->wanted && i < types->list.count; i++)
 		work->wanted[i] = !pattern || !fnmatch(pattern, types->list.items[i].name, 0);
 	return work->wanted && work->types;
@@ -170,18 +172,18 @@ static void add_object_row(struct work *work, object_id id)
 {
 	const struct heap_view view = { &work->s->objects, &work->s->blocks, &work->s->python };
 	struct memheap_cell *row = report_row(work->report, &retained_objects_shape);
-	object_id above = work->retention.dominators[id];
+	object_id above = work->holders.retention.dominators[id];
 	struct object object;
 
-	row[OBJECTS_OCCUPIED] = cell_number(work->retention.sizes[id]);
-	row[OBJECTS_RETAINED] = cell_number(work->retention.retained[id]);
-	if (work->retention.root_kinds[id])
-		row[OBJECTS_ROOT] = cell_text(root_kind_name(work->retention.root_kinds[id] - 1));
+	row[OBJECTS_OCCUPIED] = cell_number(work->holders.retention.sizes[id]);
+	row[OBJECTS_RETAINED] = cell_number(work->holders.retention.retained[id]);
+	if (work->holders.retention.root_kinds[id])
+		row[OBJECTS_ROOT] =
+			cell_text(root_kind_name(work->holders.retention.root_kinds[id] - 1));
 	row[OBJECTS_TYPE] = cell_text(work->s->objects.types.list.items[type_of(work, id)].name);
 	if (object_get(&view, work->graph->blocks[id], &object))
 		row[OBJECTS_ADDRESS] = cell_number(object.at);
-	if (above != OBJECT_NONE && above != work->graph->count &&
-	    object_get(&view, work->graph->blocks[above], &object))
+	if (above < work->graph->count && object_get(&view, work->graph->blocks[above], &object))
 		row[OBJECTS_DOMINATOR] = cell_number(object.at);
 }
 
@@ -202,10 +204,11 @@ static void add_object_rows(struct work *work)
 		top[count++] = i;
 		if (count <= 2 * wanted)
 			continue;
-		qsort_r(top, count, sizeof(*top), compare_objects, work->retention.retained);
+		qsort_r(top, count, sizeof(*top), compare_objects,
+			work->holders.retention.retained);
 		count = wanted;
 	}
-	qsort_r(top, count, sizeof(*top), compare_objects, work->retention.retained);
+	qsort_r(top, count, sizeof(*top), compare_objects, work->holders.retention.retained);
 	for (size_t i = 0; i < MIN(count, wanted); i++)
 		add_object_row(work, top[i]);
 }
@@ -216,10 +219,10 @@ static void add_held(struct work *work)
 	uint64_t objects[2] = { 0 }, bytes[2] = { 0 };
 
 	for (object_id i = 0; i < work->graph->count; i++) {
-		bool lost = work->retention.dominators[i] == OBJECT_NONE;
+		bool lost = work->holders.retention.dominators[i] == OBJECT_NONE;
 
 		objects[lost]++;
-		bytes[lost] += work->retention.sizes[i];
+		bytes[lost] += work->holders.retention.sizes[i];
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		struct memheap_cell *row = report_row(work->report, &held_shape);
@@ -232,7 +235,7 @@ static void add_held(struct work *work)
 
 static void free_work(struct work *work)
 {
-	retention_deinit(&work->retention);
+	holders_deinit(&work->holders);
 	free(work->types);
 	free(work->wanted);
 }
@@ -240,16 +243,17 @@ static void free_work(struct work *work)
 static struct memheap_error *build(struct memheap_report *report)
 {
 	const struct memheap_snapshot *s = report->snapshot;
-	const struct heap_view view = { &s->objects, &s->blocks, &s->python };
-	const struct root_sources sources = { &view, &s->modules, &s->stacks, &s->target.process };
 	_cleanup_(free_work) struct work work = { .report = report, .s = s, .graph = &s->graph };
-	struct memheap_error *error =
-		retention_find(&work.retention, work.graph, &sources, &s->parallel);
+	struct memheap_error *error = holders_find(&work.holders, report);
 
+	if (!error)
+		error = add_retained_tree(report, &work.holders);
 	if (error)
 		return error;
-	if (!make_types(&work, &view))
+	if (!make_types(&work))
 		return &error_no_memory;
+	add_retained_threads(report, &work.holders);
+	add_retained_modules(report, &work.holders);
 	add_type_rows(&work);
 	add_object_rows(&work);
 	add_held(&work);

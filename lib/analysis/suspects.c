@@ -88,9 +88,18 @@ struct memheap_error *holders_find(struct holders *ret, const struct memheap_rep
 	ret->sources =
 		(struct root_sources){ &ret->view, &s->modules, &s->stacks, &s->target.process };
 	error = retention_find(&ret->retention, &s->graph, &ret->sources, &s->parallel);
-	if (!error &&
-	    (!ways_find(&ret->ways, &s->graph, &ret->retention.roots) ||
-	     !suspects_find(&ret->suspects, &s->graph, &ret->view, &ret->retention, &ret->ways)))
+	if (!error && !ways_find(&ret->ways, &s->graph, &ret->retention.roots))
+		error = &error_no_memory;
+	return error;
+}
+
+struct memheap_error *holders_find_suspects(struct holders *ret,
+					    const struct memheap_report *report)
+{
+	struct memheap_error *error = holders_find(ret, report);
+
+	if (!error && !suspects_find(&ret->suspects, &report->snapshot->graph, &ret->view,
+				     &ret->retention, &ret->ways))
 		error = &error_no_memory;
 	return error;
 }
@@ -159,7 +168,7 @@ void add_suspects(struct memheap_report *report, const struct holders *holders)
 static struct memheap_error *build(struct memheap_report *report)
 {
 	_cleanup_(holders_deinit) struct holders holders = { 0 };
-	struct memheap_error *error = holders_find(&holders, report);
+	struct memheap_error *error = holders_find_suspects(&holders, report);
 
 	if (error)
 		return error;

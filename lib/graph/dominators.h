@@ -7,18 +7,38 @@
 
 #include "graph.h"
 
-/*
- * The immediate dominator of each object, by id. The roots hang on one more node, `count`, which
- * dominates those that no object does; what the roots do not lead to has OBJECT_NONE. Weak edges
- * hold nothing. Roots may repeat. The result is freed by free(); NULL when out of memory.
- */
-object_id *dominators_find(const struct edges *out, const struct edges *in, object_id count,
-			   const object_id *roots, size_t root_count);
+/* A root refers to an object. */
+struct root_edge {
+	object_id object;
+	uint32_t group; /* index of a group, or GROUP_NONE */
+};
+
+#define GROUP_NONE UINT32_MAX
 
 /*
- * Adds up `sizes` (by object) along the dominators: what would be freed with each object, itself
- * included, and in `retained[count]` what all roots hold. Objects out of reach keep their own size.
- * False when out of memory.
+ * What objects hang on. Groups are nodes of their own between the roots and all else, as the frames
+ * of a thread: what several roots of one group hold, and nothing else does, is dominated by it.
+ * Groups that lie in a group come right behind it, each with all that lies in it.
  */
-bool dominators_sum(const object_id *dominators, object_id count, const uint64_t *sizes,
-		    uint64_t *retained);
+struct root_edges {
+	struct root_edge *list; /* will be sorted; may repeat */
+	size_t count;
+	const uint32_t *parents; /* by group; GROUP_NONE: it has none */
+	uint32_t group_count;
+};
+
+/*
+ * The immediate dominator of each node: objects by id, then one for all roots together, `count`,
+ * which dominates those that nothing else does, then the groups. What the roots do not lead to has
+ * OBJECT_NONE. Weak edges hold nothing. The result is freed by free(); NULL when out of memory.
+ */
+object_id *dominators_find(const struct edges *out, const struct edges *in, object_id count,
+			   const struct root_edges *roots);
+
+/*
+ * Adds up `sizes` (by object) along the dominators of `count` objects and `group_count` groups:
+ * what would be freed with each node, itself included, and in `retained[count]` what all roots
+ * hold. Objects out of reach keep their own size. False when out of memory.
+ */
+bool dominators_sum(const object_id *dominators, object_id count, uint32_t group_count,
+		    const uint64_t *sizes, uint64_t *retained);

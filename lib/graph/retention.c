@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "../base/bisect.h"
 #include "../base/cleanup.h"
 #include "dominators.h"
 #include "interned.h"
@@ -72,61 +73,145 @@ static bool mark_known(const struct roots *roots, const struct graph *graph, uin
 	return queue;
 }
 
-/* Words that nobody knows may be stale: they hold only what nothing known leads to. */
+static bool add_group(struct retention *retention, uint32_t thread, uint32_t frame, uint32_t parent)
+{
+	struct root_group *group = vector_push(&retention->groups);
+	uint32_t *above = vector_push(&retention->parents);
+
+	if (!group || !above)
+		return false;
+	*group = (struct root_group){ thread, frame };
+	*above = parent;
+	return true;
+}
+
+/* A group for each thread, and in it one for each of its frames; false when out of memory. */
+static bool make_groups(struct retention *retention, const struct python *python)
+{
+	const struct frame_list *frames = &retention->roots.frames;
+	uint32_t frame = 0;
+
+	for (uint32_t i = 0; i < python->threads.count; i++) {
+		uint32_t thread = (uint32_t)retention->groups.count;
+
+		if (!add_group(retention, i, FRAME_NONE, GROUP_NONE))
+			return false;
+		for (; frame < frames->list.count && frames->list.items[frame].thread == i;
+		     frame++) {
+			if (!add_group(retention, i, frame, thread))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The group of a root of a frame or thread; those of frames come in the order of the frames, which
+ * `next` goes along. */
+static uint32_t group_of(const struct retention *retention, const struct python *python,
+			 const struct root *root, uint32_t *next)
+{
+	const struct root_group *groups = retention->groups.items;
+	const struct thread_frame *frames = retention->roots.frames.list.items;
+	uint64_t size = layout_offset(&python->layout, SIZE_THREAD);
+
+	if (root->kind == ROOT_FRAME) {
+		while (*next < retention->groups.count &&
+		       (groups[*next].frame == FRAME_NONE ||
+			frames[groups[*next].frame].at != root->at))
+			++*next;
+		return *next < retention->groups.count ? *next : GROUP_NONE;
+	}
+	for (uint32_t i = 0; root->kind == ROOT_THREAD && i < python->threads.count; i++) {
+		if (root->at - python->threads.items[i].at < size)
+			return (uint32_t)bisect(j, retention->groups.count, groups[j].thread < i);
+	}
+	return GROUP_NONE;
+}
+
+/* What the search for dominators begins with. */
+struct chosen {
+	struct root_edge *roots;
+	object_id *tables; /* of interned strings */
+	size_t root_count, table_count;
+};
+
+/* Chooses roots: words that nobody knows may be stale, and hold only what nothing known leads to.
+ */
+static void choose(struct retention *retention, const struct graph *graph,
+		   const struct heap_view *view, const uint8_t *known, struct chosen *chosen)
+{
+	const struct roots *roots = &retention->roots;
+	uint32_t next = 0;
+
+	for (size_t i = 0; i < roots->list.count; i++) {
+		const struct root *root = &roots->list.items[i];
+		uint8_t *kind = &retention->root_kinds[root->object];
+		bool guess = root->kind >= ROOTS_KNOWN;
+
+		if (guess && (*kind || known[root->object]))
+			continue;
+		if (!*kind)
+			*kind = (uint8_t)(root->kind + 1);
+		if (guess && is_interned_table(view, graph, root->object))
+			chosen->tables[chosen->table_count++] = root->object;
+		else
+			chosen->roots[chosen->root_count++] =
+				(struct root_edge){ root->object, group_of(retention, view->python,
+									   root, &next) };
+	}
+}
+
 static struct memheap_error *dominate(struct retention *retention, const struct graph *graph,
 				      const struct heap_view *view)
 {
-	const struct roots *roots = &retention->roots;
-	size_t count = 0, interned = 0;
+	size_t count = retention->roots.list.count + 1;
 
-	_cleanup_free_ object_id *chosen = calloc(roots->list.count + 1, sizeof(*chosen));
-	_cleanup_free_ object_id *tables = calloc(roots->list.count + 1, sizeof(*tables));
+	_cleanup_free_ struct root_edge *roots = calloc(count, sizeof(*roots));
+	_cleanup_free_ object_id *tables = calloc(count, sizeof(*tables));
 	_cleanup_free_ uint8_t *known = calloc((size_t)graph->count + 1, sizeof(*known));
-	retention->root_kinds = calloc((size_t)graph->count + 1, sizeof(*retention->root_kinds));
-	if (!chosen || !tables || !known || !retention->root_kinds ||
-	    !mark_known(roots, graph, known))
-		return &error_no_memory;
-	for (size_t i = 0; i < roots->list.count; i++) {
-		const struct root *root = &roots->list.items[i];
+	struct chosen chosen = { roots, tables, 0, 0 };
+	struct root_edges edges;
 
-		if (retention->root_kinds[root->object] ||
-		    (root->kind >= ROOTS_KNOWN && known[root->object]))
-			continue;
-		retention->root_kinds[root->object] = (uint8_t)(root->kind + 1);
-		if (root->kind >= ROOTS_KNOWN && is_interned_table(view, graph, root->object))
-			tables[interned++] = root->object;
-		else
-			chosen[count++] = root->object;
-	}
-	retention->dominators =
-		dominators_find(&graph->out, &graph->in, graph->count, chosen, count);
+	retention->root_kinds = calloc((size_t)graph->count + 1, sizeof(*retention->root_kinds));
+	if (!roots || !tables || !known || !retention->root_kinds ||
+	    !make_groups(retention, view->python) || !mark_known(&retention->roots, graph, known))
+		return &error_no_memory;
+	choose(retention, graph, view, known, &chosen);
+	edges = (struct root_edges){ roots, chosen.root_count, retention->parents.items,
+				     (uint32_t)retention->parents.count };
+	retention->dominators = dominators_find(&graph->out, &graph->in, graph->count, &edges);
 	if (!retention->dominators)
 		return &error_no_memory;
-	for (size_t i = 0; i < interned; i++)
+	for (size_t i = 0; i < chosen.table_count; i++)
 		hang_interned(retention, &graph->out, tables[i]);
 	return NULL;
+}
+
+static size_t count_nodes(const struct retention *retention)
+{
+	return (size_t)retention->count + 1 + retention->groups.count;
 }
 
 static bool sum_up(struct retention *retention, const struct graph *graph,
 		   const struct heap_view *view, const struct parallel *parallel)
 {
 	struct measuring measuring = { retention, graph, view };
-	size_t count = (size_t)graph->count + 1;
 
-	retention->sizes = calloc(count, sizeof(*retention->sizes));
-	retention->retained = calloc(count, sizeof(*retention->retained));
+	retention->sizes = calloc((size_t)graph->count + 1, sizeof(*retention->sizes));
+	retention->retained = calloc(count_nodes(retention), sizeof(*retention->retained));
 	if (!retention->sizes || !retention->retained)
 		return false;
 	parallel_for(parallel, "measuring objects", graph->count, GRAIN, measure_objects,
 		     &measuring);
-	return dominators_sum(retention->dominators, graph->count, retention->sizes,
+	return dominators_sum(retention->dominators, graph->count,
+			      (uint32_t)retention->groups.count, retention->sizes,
 			      retention->retained);
 }
 
 /* Turns the tree of dominators round. */
 static bool list_children(struct retention *retention)
 {
-	size_t bytes = ((size_t)retention->count + 1) * sizeof(object_id);
+	size_t count = count_nodes(retention), bytes = count * sizeof(object_id);
 
 	retention->child = malloc(bytes);
 	retention->sibling = malloc(bytes);
@@ -134,13 +219,13 @@ static bool list_children(struct retention *retention)
 		return false;
 	memset(retention->child, 0xFF, bytes);
 	memset(retention->sibling, 0xFF, bytes);
-	for (object_id i = retention->count; i-- > 0;) {
+	for (size_t i = count; i-- > 0;) {
 		object_id above = retention->dominators[i];
 
-		if (above == OBJECT_NONE)
+		if (above == OBJECT_NONE || i == retention->count)
 			continue;
 		retention->sibling[i] = retention->child[above];
-		retention->child[above] = i;
+		retention->child[above] = (object_id)i;
 	}
 	return true;
 }
@@ -205,16 +290,19 @@ static void sum_tree(const struct retention *retention, const struct graph *grap
 		struct type_retention *type;
 
 		while (next == OBJECT_NONE && at != top) {
-			type_of(types, graph, map, at)->open--;
+			if (at < top)
+				type_of(types, graph, map, at)->open--;
 			next = retention->sibling[at];
 			at = retention->dominators[at];
 		}
 		if (next == OBJECT_NONE)
 			return;
-		type = type_of(types, graph, map, next);
-		if (!type->open++)
-			type->retained += retention->retained[next];
 		at = next;
+		if (at > top)
+			continue;
+		type = type_of(types, graph, map, at);
+		if (!type->open++)
+			type->retained += retention->retained[at];
 	}
 }
 
@@ -243,6 +331,8 @@ struct type_retention *retention_by_type(const struct retention *retention,
 void retention_deinit(struct retention *retention)
 {
 	roots_deinit(&retention->roots);
+	free(retention->groups.items);
+	free(retention->parents.items);
 	free(retention->root_kinds);
 	free(retention->dominators);
 	free(retention->sizes);

@@ -4,16 +4,26 @@
 
 #include "roots.h"
 
-/* Arrays by object; where there is one item more, it stands for all roots together: `count`. */
+/* Roots that belong together: those of a thread, of a frame. */
+struct root_group {
+	uint32_t thread; /* index of the thread */
+	uint32_t frame;  /* index of the frame in roots.frames; FRAME_NONE: the thread */
+};
+
+#define FRAME_NONE UINT32_MAX
+
+/* Arrays by object; or by node: behind the objects all roots together, `count`, then the groups. */
 struct retention {
 	object_id count;
 	struct roots roots;
+	VECTOR(struct root_group) groups;
+	VECTOR(uint32_t) parents;   /* of the groups */
 	uint8_t *root_kinds;        /* 1 + the kind of its most certain root; 0: it has none, or
 				     * only guesses while something known leads to it */
-	object_id *dominators;      /* as dominators_find() tells them */
+	object_id *dominators;      /* of nodes, as dominators_find() tells them */
 	uint64_t *sizes;            /* what it occupies */
-	uint64_t *retained;         /* and one more */
-	object_id *child, *sibling; /* the tree of dominators, downwards; and one more */
+	uint64_t *retained;         /* by nodes */
+	object_id *child, *sibling; /* of nodes: the tree of dominators, downwards */
 };
 
 /*

@@ -173,7 +173,7 @@ static enum role find_role(const struct hunt *hunt, object_id id)
 	enum role role;
 	object_id holder;
 
-	if (id == hunt->graph->count || hunt->retention->root_kinds[id] == ROOT_MODULES + 1 ||
+	if (id >= hunt->graph->count || hunt->retention->root_kinds[id] == ROOT_MODULES + 1 ||
 	    hunt->retention->root_kinds[id] == ROOT_INTERPRETER + 1)
 		return ROLE_PROGRAM;
 	role = hunt->types[type_index(hunt, id)].role;
@@ -242,11 +242,16 @@ static bool is_constant(const struct hunt *hunt, object_id id, int depth)
  */
 static bool is_data(const struct hunt *hunt, object_id id)
 {
-	uint32_t type = type_index(hunt, id);
-	uint8_t root = hunt->retention->root_kinds[id];
 	struct object object;
 	uint64_t interned;
+	uint32_t type;
+	uint8_t root;
 
+	/* the frames of a thread are looked at one by one */
+	if (id >= hunt->graph->count)
+		return false;
+	type = type_index(hunt, id);
+	root = hunt->retention->root_kinds[id];
 	if (find_role(hunt, id) == ROLE_PROGRAM ||
 	    (root > ROOTS_CERTAIN && root <= ROOT_MODULE_DATA + 1))
 		return false;
@@ -268,7 +273,7 @@ static bool find_common(const struct hunt *hunt, const uint64_t *weights, uint64
 
 	_cleanup_free_ uint64_t *below = calloc((size_t)count + 1, sizeof(*below));
 	_cleanup_free_ uint8_t *passed = calloc((size_t)count + 1, sizeof(*passed));
-	if (!below || !passed || !dominators_sum(before, count, weights, below))
+	if (!below || !passed || !dominators_sum(before, count, 0, weights, below))
 		return false;
 	/* all of these lie on one way */
 	for (object_id i = 0; i < count; i++) {
@@ -296,8 +301,8 @@ static void add_group(struct hunt *hunt, object_id id, uint32_t type, uint64_t l
 		return;
 	}
 	for (object_id i = retention->child[id]; i != OBJECT_NONE; i = retention->sibling[i]) {
-		if (retention->retained[i] >= limit || type_index(hunt, i) != type ||
-		    !is_data(hunt, i))
+		if (retention->retained[i] >= limit || !is_data(hunt, i) ||
+		    type_index(hunt, i) != type)
 			continue;
 		weights[i] = retention->retained[i];
 		group.retained += weights[i];
@@ -348,7 +353,7 @@ static uint32_t link_type(const struct hunt *hunt, object_id id)
 {
 	object_id above = hunt->retention->dominators[id];
 
-	if (!strcmp(type_of(hunt, id)->name, "dict") && above != hunt->graph->count &&
+	if (!strcmp(type_of(hunt, id)->name, "dict") && above < hunt->graph->count &&
 	    dict_holder(hunt, id) == above)
 		return type_index(hunt, above);
 	return type_index(hunt, id);
