@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,18 +45,12 @@ struct memheap_cell *report_row(struct memheap_report *report,
 
 const char *report_text(struct memheap_report *report, const char *format, ...)
 {
-	const char *kept = NULL;
+	const char *kept;
 	va_list args;
-	char *text;
-	int length;
 
 	va_start(args, format);
-	length = vasprintf(&text, format, args);
+	kept = strings_format_list(&report->strings, format, args);
 	va_end(args);
-	if (length >= 0) {
-		kept = strings_add(&report->strings, text, (size_t)length);
-		free(text);
-	}
 	if (!kept)
 		report->failed = true;
 	return kept;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,24 +12,20 @@ const struct notice_info notice_infos[NOTICE_KINDS] = {
 
 void notice_add(struct notices *notices, enum notice_kind kind, const char *format, ...)
 {
-	struct notice *notice;
+	struct notice *notice = vector_push(&notices->list);
 	va_list args;
-	char *text;
-	int length;
 
-	va_start(args, format);
-	length = vasprintf(&text, format, args);
-	va_end(args);
-	if (length < 0)
+	if (!notice)
 		return;
-	notice = vector_push(&notices->list);
-	if (notice)
-		*notice = (struct notice){
-			.kind = kind,
-			.text = strings_add(&notices->strings, text, (size_t)length),
-			.hint = notice_infos[kind].hint,
-		};
-	free(text);
+	va_start(args, format);
+	*notice = (struct notice){
+		.kind = kind,
+		.text = strings_format_list(&notices->strings, format, args),
+		.hint = notice_infos[kind].hint,
+	};
+	va_end(args);
+	if (!notice->text)
+		notices->list.count--;
 }
 
 void notice_hint(struct notices *notices, const char *hint)

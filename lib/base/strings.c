@@ -88,20 +88,27 @@ const char *strings_add(struct strings *strings, const char *text, size_t size)
 	return copy;
 }
 
-const char *strings_format(struct strings *strings, const char *format, ...)
+const char *strings_format_list(struct strings *strings, const char *format, va_list args)
 {
 	const char *kept;
-	va_list args;
 	char *text;
-	int length;
+	int length = vasprintf(&text, format, args);
 
-	va_start(args, format);
-	length = vasprintf(&text, format, args);
-	va_end(args);
 	if (length < 0)
 		return NULL;
 	kept = strings_add(strings, text, (size_t)length);
 	free(text);
+	return kept;
+}
+
+const char *strings_format(struct strings *strings, const char *format, ...)
+{
+	const char *kept;
+	va_list args;
+
+	va_start(args, format);
+	kept = strings_format_list(strings, format, args);
+	va_end(args);
 	return kept;
 }
 

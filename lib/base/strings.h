@@ -16,5 +16,7 @@ const char *strings_add(struct strings *strings, const char *text, size_t size);
 /* A formatted string, likewise. */
 const char *strings_format(struct strings *strings, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+const char *strings_format_list(struct strings *strings, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
 
 void strings_deinit(struct strings *strings);
