@@ -93,11 +93,6 @@ uint8_t *mirror_at(struct mirror *mirror, vaddr start, vaddr end)
 
 void mirror_populate(uint8_t *bytes, uint64_t size)
 {
-	uint8_t *huge = (uint8_t *)round_up((uintptr_t)bytes, HUGE_BYTES);
-
-	if (size >= 2 * HUGE_BYTES)
-		madvise(huge, round_down((uintptr_t)bytes + size - (uintptr_t)huge, HUGE_BYTES),
-			MADV_HUGEPAGE);
 	if (!madvise(bytes, size, MADV_POPULATE_WRITE))
 		return;
 	for (uint64_t at = 0; at < size; at += PAGE_BYTES)
