@@ -255,17 +255,20 @@ def test_threads_retain_what_only_their_frames_hold(interpreter):
         core.close()
     assert len(threads) == 2 and all(row['name'].startswith('thread ') for row in threads)
     thread = max(threads, key=lambda row: row['retained_bytes'])
-    assert 1000000 < thread['retained_bytes'] < 1100000 > 10 * min(
-        row['retained_bytes'] for row in threads)
-    lists = {row['retained_bytes'] // 100000: row for row in rows if row['type'] == 'list'}
-    assert set(lists) == {4, 6}
-    frame = lists[4]['above']
-    assert ' in inner() at ' in lists[4]['name'] or frame['name'].startswith('frame of inner() at ')
+    # the lists with what they hold; mimalloc's blocks are larger than what was asked for
+    own, passed = sorted((row for row in rows if row['type'] == 'list'),
+                         key=lambda row: row['retained_bytes'])
+    held = own['retained_bytes'] + passed['retained_bytes']
+    assert own['retained_bytes'] > 400000 and passed['retained_bytes'] > 600000
+    assert held < thread['retained_bytes'] < held + 100000
+    assert min(row['retained_bytes'] for row in threads) < 100000
+    frame = own['above']
+    assert ' in inner() at ' in own['name'] or frame['name'].startswith('frame of inner() at ')
     while frame['depth'] > 1:       # up to 3.10 a frame is an object, too
         frame = frame['above']
     assert 'inner() at ' in frame['name'] and frame['above'] is thread
     # this one two frames hold, and so it is the thread's; but up to 3.10 the one leads to the other
-    assert lists[6]['above'] is thread or interpreter.version < (3, 11)
+    assert passed['above'] is thread or interpreter.version < (3, 11)
 
 
 def test_views_print_one_table(core):
