@@ -193,6 +193,25 @@ static const struct command path = {
 	.run = command_report,
 };
 
+static const struct command deep = {
+	.name = "deep",
+	.arguments = "CORE|PID ADDRESS",
+	.arguments_min = 2,
+	.arguments_max = 2,
+	.bit = COMMAND_DEEP,
+	.summary = "what an object takes with all that it leads to",
+	.description = "Adds up what sys.getsizeof() would say of the object at an address "
+		       "(hexadecimal) and of all that it leads to, each object once, by type: the "
+		       "deep size as pympler's asizeof means it. It follows what "
+		       "gc.get_referents() would tell of, and the keys of dicts. Code is left "
+		       "out, and what it leads to: modules, types, functions, methods, generators, "
+		       "frames; and names of attributes that a class keeps for its instances. Weak "
+		       "references are not followed. What others hold too is counted nevertheless: "
+		       "memheap retained tells what would be freed.",
+	.examples = "  memheap deep core.1234 0x7f2d3c0a1b40\n",
+	.run = command_report,
+};
+
 static const struct command retained = {
 	.name = "retained",
 	.arguments = "CORE|PID [ADDRESS]",
@@ -382,9 +401,9 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze, &info,     &types,     &arenas, &regions,    &gc,       &objects,
-	&object,  &refs,     &referrers, &path,   &cycles,     &retained, &suspects,
-	&list,    &snapshot, &watch,     &schema, &completion, &help,     NULL,
+	&analyze,  &info,      &types,  &arenas,     &regions, &gc,       &objects,  &object,
+	&refs,     &referrers, &path,   &cycles,     &deep,    &retained, &suspects, &list,
+	&snapshot, &watch,     &schema, &completion, &help,    NULL,
 };
 
 const struct command *command_find(const char *name)

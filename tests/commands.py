@@ -6,8 +6,8 @@ import os
 import harness
 
 REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object', 'refs',
-           'referrers', 'path', 'cycles', 'retained', 'suspects']
-WITH_ADDRESS = ['object', 'refs', 'referrers', 'path']
+           'referrers', 'path', 'cycles', 'deep', 'retained', 'suspects']
+WITH_ADDRESS = ['object', 'refs', 'referrers', 'path', 'deep']
 WITHOUT_CORE = ['list']
 WITH_SCHEMA = REPORTS + WITHOUT_CORE + ['tree']     # analyze --tree
 FORMATS = ['table', 'json', 'jsonl', 'csv']
@@ -15,7 +15,7 @@ SCHEMAS = os.path.join(os.path.dirname(harness.FIXTURES), 'formats', 'schemas')
 MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas': 'arenas',
                'regions': 'regions', 'gc': 'gc.generations', 'objects': 'objects',
                'object': 'words', 'refs': 'references', 'referrers': 'referrers',
-               'path': 'path', 'cycles': 'types', 'retained': 'types',
+               'path': 'path', 'cycles': 'types', 'deep': 'types', 'retained': 'types',
                'suspects': 'suspects'}
 
 
