@@ -55,7 +55,12 @@ account = Account()
 account.password = [MARKER, account]
 table = {MARKER: MARKER.lower()}
 table[MARKER + MARKER] = [table, (MARKER, table), {MARKER}, bytearray(MARKER.encode())]
-del account, table
+class Folder(dict): pass
+class Queue(list): pass
+folder, queue = Folder(), Queue()
+folder[MARKER], folder.password = queue, MARKER
+queue.append(folder)
+del account, table, folder, queue
 os.abort()''' % places_core.marker.split('-'))
     core.marker = places_core.marker
     yield core
