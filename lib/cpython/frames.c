@@ -177,3 +177,45 @@ void frame_visit_object(struct visitor *visitor, const struct object *object)
 		    locals);
 	visit_slots(visitor, &names, stack, locals, stack_depth(visitor, object));
 }
+
+/* Where the stack of an executing _PyInterpreterFrame begins, and its code; 0: its top is known. */
+static vaddr inner_stack(const struct memory *memory, vaddr at, vaddr *code)
+{
+	const struct layout *layout = memory->layout;
+	uint64_t size = layout_offset(layout, FIELD_INNER_FRAME_LOCALS);
+	const uint8_t *bytes = image_at(memory->image, at, size);
+	struct names names;
+
+	if (!bytes || count_slots(memory, at, bytes, UINT64_MAX, true) != UINT64_MAX)
+		return 0;
+	*code = field_load(layout, bytes, FIELD_INNER_FRAME_CODE) & ~(vaddr)TAG_BITS;
+	find_names(memory, *code, &names);
+	return at + size + count_names(&names) * sizeof(vaddr);
+}
+
+/* The same of a frame object: 3.10 Python/ceval.c, _PyEval_EvalFrameDefault() */
+static vaddr object_stack(const struct memory *memory, vaddr at, vaddr *code)
+{
+	uint64_t start, depth;
+
+	if (!memory_field(memory, at, FIELD_FRAME_STACK, &start) ||
+	    !memory_field(memory, at, FIELD_FRAME_CODE, code))
+		return 0;
+	if (memory_field(memory, at, FIELD_FRAME_STACK_DEPTH, &depth))
+		return (int32_t)depth < 0 ? start : 0;
+	return memory_field(memory, at, FIELD_FRAME_STACK_TOP, &depth) && !depth ? start : 0;
+}
+
+bool frame_unknown_stack(const struct memory *memory, vaddr at, vaddr *start, uint64_t *size)
+{
+	vaddr code;
+
+	*start = layout_has(memory->layout, FIELD_INNER_FRAME_CODE)
+			 ? inner_stack(memory, at, &code)
+			 : object_stack(memory, at, &code);
+	if (!*start || !memory_field(memory, code, FIELD_CODE_STACK_SIZE, size) ||
+	    *size > SLOTS_MAX)
+		return false;
+	*size *= sizeof(vaddr);
+	return true;
+}

@@ -15,3 +15,10 @@ void frame_visit_code(struct visitor *visitor, vaddr at);
 
 /* Reports what the frame object refers to, up to 3.10. */
 void frame_visit_object(struct visitor *visitor, const struct object *object);
+
+/*
+ * The words of the evaluation stack of the frame at `at`, a _PyInterpreterFrame or a frame object,
+ * where nobody knows how much of it is in use: while it is being executed. False when that is
+ * known, and the visits above report it.
+ */
+bool frame_unknown_stack(const struct memory *memory, vaddr at, vaddr *start, uint64_t *size);

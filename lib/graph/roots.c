@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../base/bisect.h"
+#include "../cpython/free_slots.h"
 #include "names.h"
 
 #define GRAIN 4096
@@ -17,8 +18,9 @@ struct search {
 	struct roots *roots;
 	const struct graph *graph;
 	const struct root_sources *sources;
-	struct finds *finds; /* by worker */
-	bool failed;         /* out of memory */
+	struct free_slots slots; /* words that hold nothing */
+	struct finds *finds;     /* by worker */
+	bool failed;             /* out of memory */
 };
 
 /* Adds the object that begins at `to`, if one does. */
@@ -37,42 +39,6 @@ static void add_root(struct search *search, enum root_kind kind, vaddr at, vaddr
 		search->failed = true;
 }
 
-/* Whether an interpreter's state has a slot of a free list at that offset. */
-static bool is_free_slot(const struct layout *layout, uint64_t offset)
-{
-	static const enum field_id lists[] = {
-		FIELD_FLOAT_FREE_LIST,        FIELD_TUPLE_FREE_LISTS,    FIELD_LIST_FREE_LIST,
-		FIELD_DICT_FREE_LIST,         FIELD_KEYS_FREE_LIST,      FIELD_CONTEXT_FREE_LIST,
-		FIELD_FRAME_FREE_LIST,        FIELD_GEN_VALUE_FREE_LIST, FIELD_GEN_SEND_FREE_LIST,
-		FIELD_MEMORY_ERROR_FREE_LIST,
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-		const struct field *field = &layout->fields[lists[i]];
-
-		if (layout_has(layout, lists[i]) && offset >= field->offset &&
-		    offset < (uint64_t)field->offset + field->size)
-			return true;
-	}
-	return false;
-}
-
-/* Whether the word at `at` holds nothing: a slot of a free list leads to no live object, or was
- * not cleared when an object was taken from there. Where a static interpreter lies in module data,
- * its words are searched as such, too. */
-static bool holds_nothing(const struct python *python, vaddr at)
-{
-	uint64_t size = layout_offset(&python->layout, SIZE_INTERP);
-
-	for (size_t i = 0; i < python->interpreters.count; i++) {
-		uint64_t offset = at - python->interpreters.items[i].at;
-
-		if (offset < size && is_free_slot(&python->layout, offset))
-			return true;
-	}
-	return false;
-}
-
 /* Adds what the words of [at, at + size) lead to, as far as they can be read. */
 static void add_words(struct search *search, enum root_kind kind, vaddr at, uint64_t size)
 {
@@ -83,7 +49,7 @@ static void add_words(struct search *search, enum root_kind kind, vaddr at, uint
 	for (uint64_t i = 0; bytes && i + sizeof(vaddr) <= MIN(size, room); i += sizeof(vaddr)) {
 		vaddr to = load_u64(bytes + i);
 
-		if (to && to % sizeof(vaddr) == 0 && !holds_nothing(python, at + i))
+		if (to && to % sizeof(vaddr) == 0 && !free_slots_have(&search->slots, at + i))
 			add_root(search, kind, at + i, to, NULL);
 	}
 }
@@ -186,35 +152,46 @@ static void add_statics(struct search *search)
 	}
 }
 
-static void add_module_data(struct search *search)
+static bool add_places(struct search *search)
 {
-	const struct image *image = search->sources->view->python->memory.image;
+	static const enum root_kind kinds[] = {
+		[PLACE_MODULE_DATA] = ROOT_MODULE_DATA,
+		[PLACE_FRAME_STACK] = ROOT_FRAME_STACK,
+		[PLACE_TLS] = ROOT_TLS,
+		[PLACE_STACK] = ROOT_STACK,
+		[PLACE_OTHER] = ROOT_OTHER,
+	};
+	struct places places = { 0 };
+	bool found = places_find(&places, search->sources, &search->roots->frames);
 
-	for (size_t i = 0; i < image->segments.count; i++) {
-		const struct segment *segment = &image->segments.items[i];
+	for (size_t i = 0; i < places.list.count; i++) {
+		const struct place *place = &places.list.items[i];
 
-		add_words(search, ROOT_MODULE_DATA, segment->start,
-			  modules_data_size(search->sources->modules, segment));
+		add_words(search, kinds[place->kind], place->start, place->end - place->start);
+	}
+	places_deinit(&places);
+	return found;
+}
+
+static void add_registers(struct search *search)
+{
+	const struct process *process = search->sources->process;
+
+	for (size_t i = 0; i < process->threads.count; i++) {
+		const struct process_thread *thread = &process->threads.items[i];
+		const char *name;
+
+		for (unsigned j = 0; (name = machine_register(process->machine, j)); j++) {
+			if (!thread->registers[j])
+				continue;
+			add_root(search, ROOT_REGISTER, 0, thread->registers[j],
+				 strings_format(&search->roots->strings, "register %s of thread %u",
+						name, thread->tid));
+		}
 	}
 }
 
-/* Stacks are in use from where the stack pointer stands. */
-static void add_stacks(struct search *search)
-{
-	const struct root_sources *sources = search->sources;
-
-	for (size_t i = 0; i < sources->stacks->list.count; i++) {
-		const struct stack *stack = &sources->stacks->list.items[i];
-		vaddr sp = sources->process->threads.items[stack->thread].sp;
-		vaddr from = round_down(sp, sizeof(vaddr));
-
-		if (from < stack->start || from >= stack->end)
-			from = stack->start;
-		add_words(search, ROOT_STACK, from, stack->end - from);
-	}
-}
-
-/* Searches blocks [begin, end) that C code uses, the interpreter's own among them. */
+/* Searches blocks [begin, end) that C code uses; those of the interpreter's state are known. */
 static void search_blocks(void *context, unsigned worker, size_t begin, size_t end)
 {
 	const struct search *search = context;
@@ -227,8 +204,7 @@ static void search_blocks(void *context, unsigned worker, size_t begin, size_t e
 		const uint8_t *bytes;
 
 		if (tag_state(tag) != BLOCK_USED &&
-		    !(tag_state(tag) == BLOCK_BUFFER && (tag_detail(tag) == BUFFER_MODULE_DATA ||
-							 tag_detail(tag) == BUFFER_INTERPRETER)))
+		    !(tag_state(tag) == BLOCK_BUFFER && tag_detail(tag) == BUFFER_MODULE_DATA))
 			continue;
 		block = block_get(view->map, id);
 		bytes = image_at(view->python->memory.image, block.start, block.size);
@@ -290,26 +266,49 @@ static bool add_c_memory(struct search *search, const struct parallel *parallel)
 	return true;
 }
 
+/* By kind; those of a kind in the order in which they were found. */
+static bool sort_by_kind(struct roots *roots)
+{
+	size_t places[ROOT_KINDS + 1] = { 0 };
+	struct root *sorted = malloc((roots->list.count + 1) * sizeof(*sorted));
+
+	if (!sorted)
+		return false;
+	for (size_t i = 0; i < roots->list.count; i++)
+		places[roots->list.items[i].kind + 1]++;
+	for (int i = 0; i < ROOT_KINDS; i++)
+		places[i + 1] += places[i];
+	for (size_t i = 0; i < roots->list.count; i++)
+		sorted[places[roots->list.items[i].kind]++] = roots->list.items[i];
+	free(roots->list.items);
+	roots->list.items = sorted;
+	roots->list.capacity = roots->list.count + 1;
+	return true;
+}
+
 struct memheap_error *roots_find(struct roots *roots, const struct graph *graph,
 				 const struct root_sources *sources,
 				 const struct parallel *parallel)
 {
 	struct search search = { .roots = roots, .graph = graph, .sources = sources };
 
-	if (!frame_list_find(&roots->frames, sources->view->python))
-		return &error_no_memory;
-	add_modules(&search);
-	add_interpreters(&search);
-	for (size_t i = 0; i < roots->frames.list.count; i++)
-		add_frame(&search, &roots->frames.list.items[i]);
-	add_threads(&search);
-	add_statics(&search);
-	add_states(&search);
-	add_module_data(&search);
-	add_stacks(&search);
-	if (!add_c_memory(&search, parallel) || search.failed)
-		return &error_no_memory;
-	return NULL;
+	bool found = frame_list_find(&roots->frames, sources->view->python) &&
+		     free_slots_find(&search.slots, sources->view);
+
+	if (found) {
+		add_modules(&search);
+		add_interpreters(&search);
+		for (size_t i = 0; i < roots->frames.list.count; i++)
+			add_frame(&search, &roots->frames.list.items[i]);
+		add_threads(&search);
+		add_statics(&search);
+		add_states(&search);
+		add_registers(&search);
+		found = add_places(&search) && add_c_memory(&search, parallel) && !search.failed &&
+			sort_by_kind(roots);
+	}
+	free_slots_deinit(&search.slots);
+	return found ? NULL : &error_no_memory;
 }
 
 void roots_deinit(struct roots *roots)
@@ -330,8 +329,12 @@ const char *root_kind_name(enum root_kind kind)
 		[ROOT_STATIC] = "static object",
 		[ROOT_STATE] = "interpreter state",
 		[ROOT_MODULE_DATA] = "module data",
+		[ROOT_FRAME_STACK] = "frame stack",
+		[ROOT_TLS] = "thread-local data",
+		[ROOT_REGISTER] = "register",
 		[ROOT_STACK] = "C stack",
 		[ROOT_C_MEMORY] = "C memory",
+		[ROOT_OTHER] = "other memory",
 	};
 
 	return names[kind];
@@ -347,6 +350,24 @@ static uint32_t stack_thread(const struct root_sources *sources, vaddr at)
 		       : sources->process->threads.items[stacks[found].thread].tid;
 }
 
+/* The thread whose thread pointer is nearest to `at`. */
+static uint32_t tls_thread(const struct root_sources *sources, vaddr at)
+{
+	const struct process_thread *nearest = NULL;
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < sources->process->threads.count; i++) {
+		const struct process_thread *thread = &sources->process->threads.items[i];
+		uint64_t distance = thread->tls > at ? thread->tls - at : at - thread->tls;
+
+		if (thread->tls && distance < least) {
+			nearest = thread;
+			least = distance;
+		}
+	}
+	return nearest ? nearest->tid : 0;
+}
+
 const char *root_name(const struct root *root, const struct root_sources *sources,
 		      struct strings *strings)
 {
@@ -359,6 +380,9 @@ const char *root_name(const struct root *root, const struct root_sources *source
 	case ROOT_STACK:
 		return strings_format(strings, "C stack of thread %u",
 				      stack_thread(sources, root->at));
+	case ROOT_TLS:
+		return strings_format(strings, "thread-local data of thread %u",
+				      tls_thread(sources, root->at));
 	case ROOT_MODULE_DATA:
 		module = modules_find(sources->modules, root->at);
 		path = module && module->path ? module->path : "?";

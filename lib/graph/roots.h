@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "../cpython/frame_list.h"
 #include "graph.h"
+#include "places.h"
 
 enum root_kind {
 	ROOT_MODULES,     /* sys.modules */
@@ -17,8 +17,12 @@ enum root_kind {
 	ROOT_STATIC,      /* an object in static data */
 	ROOT_STATE,       /* a word of an interpreter's state: stale ones are among them */
 	ROOT_MODULE_DATA, /* a word of the writable data of an ELF file */
+	ROOT_FRAME_STACK, /* a word of the evaluation stack of a Python frame */
+	ROOT_TLS,         /* a word of a thread's thread-local data */
+	ROOT_REGISTER,    /* a general register of a thread */
 	ROOT_STACK,       /* a word of a C stack */
 	ROOT_C_MEMORY,    /* a word of a block that C code uses */
+	ROOT_OTHER,       /* a word of memory that no allocator and no module has */
 	ROOT_KINDS
 };
 
@@ -37,14 +41,6 @@ struct roots {
 	VECTOR(struct root) list; /* by kind, then in the order in which they were found */
 	struct frame_list frames;
 	struct strings strings;
-};
-
-/* What roots are looked for in. */
-struct root_sources {
-	const struct heap_view *view;
-	const struct modules *modules;
-	const struct stacks *stacks;
-	const struct process *process;
 };
 
 struct memheap_error *roots_find(struct roots *roots, const struct graph *graph,

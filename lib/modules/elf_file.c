@@ -70,6 +70,8 @@ bool elf_headers_parse(struct elf_headers *headers, const uint8_t *bytes, uint64
 		} else if (segment.p_type == PT_GNU_RELRO) {
 			headers->relro_start = segment.p_vaddr;
 			headers->relro_end = segment.p_vaddr + segment.p_memsz;
+		} else if (segment.p_type == PT_TLS) {
+			headers->tls_bytes = segment.p_memsz;
 		}
 	}
 	return headers->load_count;

@@ -27,6 +27,7 @@ struct elf_headers {
 	struct elf_load loads[ELF_LOADS_MAX];
 	size_t load_count;
 	vaddr relro_start, relro_end;
+	uint64_t tls_bytes; /* of thread-local data, for each thread */
 };
 
 struct elf_file {

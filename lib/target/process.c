@@ -23,20 +23,48 @@
 #define SIGINFO_CODE  8
 #define SIGINFO_UNION 16
 
-/* Where the registers that we need lie in pr_reg, in 8-byte words. */
+/* Where the registers that we need lie in pr_reg, in 8-byte words; the general ones come first. */
 struct registers {
 	uint16_t machine;
 	uint8_t pc, sp, tls, count;
+	const char *general[GENERAL_REGISTERS_MAX]; /* their names */
 };
 
 #define NO_REGISTER UINT8_MAX
 
 static const struct registers machines[] = {
 	/* Linux arch/x86/include/asm/user_64.h: struct user_regs_struct */
-	{ .machine = EM_X86_64, .pc = 16, .sp = 19, .tls = 21, .count = 27 },
+	{
+		.machine = EM_X86_64,
+		.pc = 16,
+		.sp = 19,
+		.tls = 21,
+		.count = 27,
+		.general = { "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8",
+			     "rax", "rcx", "rdx", "rsi", "rdi" },
+	},
 	/* Linux arch/arm64/include/uapi/asm/ptrace.h: struct user_pt_regs */
-	{ .machine = EM_AARCH64, .pc = 32, .sp = 31, .tls = NO_REGISTER, .count = 34 },
+	{
+		.machine = EM_AARCH64,
+		.pc = 32,
+		.sp = 31,
+		.tls = NO_REGISTER,
+		.count = 34,
+		.general = { "x0",  "x1",  "x2",  "x3",  "x4",  "x5",  "x6",  "x7",
+			     "x8",  "x9",  "x10", "x11", "x12", "x13", "x14", "x15",
+			     "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23",
+			     "x24", "x25", "x26", "x27", "x28", "x29", "x30" },
+	},
 };
+
+const char *machine_register(uint16_t machine, unsigned index)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		if (machines[i].machine == machine && index < GENERAL_REGISTERS_MAX)
+			return machines[i].general[index];
+	}
+	return NULL;
+}
 
 bool machine_is_known(uint16_t machine)
 {
@@ -88,6 +116,8 @@ static bool add_thread(struct process *process, const uint8_t *bytes, size_t siz
 		thread->sp = load_u64(words + registers->sp * sizeof(uint64_t));
 		if (registers->tls != NO_REGISTER)
 			thread->tls = load_u64(words + registers->tls * sizeof(uint64_t));
+		for (size_t j = 0; j < GENERAL_REGISTERS_MAX && registers->general[j]; j++)
+			thread->registers[j] = load_u64(words + j * sizeof(uint64_t));
 	}
 	return true;
 }

@@ -16,12 +16,15 @@ static inline bool process_can_map(vaddr at, uint64_t size)
 	       (size <= 1 << 20 && range_holds(1ULL << 63, 0xffffffffff700000ULL, at, size));
 }
 
+#define GENERAL_REGISTERS_MAX 31
+
 /* One NT_PRSTATUS: a thread and where it stood. */
 struct process_thread {
 	uint32_t tid;
 	uint32_t signal; /* the signal that the thread was taking, or 0 */
 	vaddr pc, sp;
 	vaddr tls; /* the thread pointer; 0 when the notes don't tell */
+	vaddr registers[GENERAL_REGISTERS_MAX]; /* the general ones; 0 when they are cut off */
 };
 
 /* One entry of NT_FILE. */
@@ -67,6 +70,9 @@ bool process_add_note(struct process *process, const char *owner, uint32_t type,
 /* Whether cores of that machine (EM_*) can be decoded: the registers that matter are known, and
  * CPython's and glibc's structures are those of 64 bits, little-endian. */
 bool machine_is_known(uint16_t machine);
+
+/* What general register `index` of a thread is called; NULL when there is none. */
+const char *machine_register(uint16_t machine, unsigned index);
 
 /* What a machine is called; NULL when that is not known. */
 const char *machine_name(uint16_t machine);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+#include "free_slots.h"
+
+#include <stdlib.h>
+
+#include "../base/bisect.h"
+
+/* 3.9 Objects/listobject.c, PyList_MAXFREELIST; Objects/dictobject.c, PyDict_MAXFREELIST */
+#define STATIC_SLOTS 80
+/* So many pointers in a row to objects of the size of a list or dict are no accident. */
+#define RUN_MIN 8
+
+static bool add_range(struct free_slots *slots, vaddr start, vaddr end)
+{
+	struct slot_range *range = vector_push(&slots->list);
+
+	if (range)
+		*range = (struct slot_range){ start, end };
+	return range;
+}
+
+static bool add_field(struct free_slots *slots, const struct layout *layout, vaddr state,
+		      enum field_id id)
+{
+	const struct field *field = &layout->fields[id];
+
+	return !layout_has(layout, id) ||
+	       add_range(slots, state + field->offset, state + field->offset + field->size);
+}
+
+/* Adds the lists of an interpreter, or (free-threaded builds) of a thread. */
+static bool add_state(struct free_slots *slots, const struct layout *layout, vaddr state)
+{
+	static const enum field_id lists[] = {
+		FIELD_FLOAT_FREE_LIST, FIELD_TUPLE_FREE_LISTS,    FIELD_LIST_FREE_LIST,
+		FIELD_DICT_FREE_LIST,  FIELD_KEYS_FREE_LIST,      FIELD_CONTEXT_FREE_LIST,
+		FIELD_FRAME_FREE_LIST, FIELD_GEN_VALUE_FREE_LIST, FIELD_GEN_SEND_FREE_LIST,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		if (!add_field(slots, layout, state, lists[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool add_states(struct free_slots *slots, const struct python *python)
+{
+	const struct layout *layout = &python->layout;
+	bool in_threads = layout_has(layout, FIELD_THREAD_FREE_LISTS);
+
+	for (size_t i = 0; i < python->interpreters.count; i++) {
+		vaddr at = python->interpreters.items[i].at;
+
+		if (!add_field(slots, layout, at, FIELD_MEMORY_ERROR_FREE_LIST) ||
+		    (!in_threads && !add_state(slots, layout, at)))
+			return false;
+	}
+	for (size_t i = 0; in_threads && i < python->threads.count; i++) {
+		if (!add_state(slots, layout, python->threads.items[i].at))
+			return false;
+	}
+	return true;
+}
+
+/* What a word of static data points to. */
+enum slot_target {
+	TARGET_OTHER,
+	TARGET_FITTING, /* a place where a list or dict may lie, or have lain */
+	TARGET_PARKED,  /* a dead one, which only a free list leads to */
+};
+
+static bool is_list_or_dict(const struct heap_view *view, uint32_t type)
+{
+	const char *name = view->objects->types.list.items[type].name;
+
+	return !strcmp(name, "list") || !strcmp(name, "dict");
+}
+
+static enum slot_target look_at(const struct heap_view *view, vaddr at)
+{
+	const struct layout *layout = view->python->memory.layout;
+	uint64_t head = layout_offset(layout, SIZE_GC_HEAD);
+	uint64_t least = head + layout_offset(layout, SIZE_LIST);
+	uint64_t most = head + layout_offset(layout, SIZE_DICT);
+	struct block block;
+	block_tag tag;
+
+	if (!at || at % sizeof(vaddr) || !block_find(view->map, at, &block) ||
+	    block.start + head != at)
+		return TARGET_OTHER;
+	tag = view->map->tags[block.id];
+	if (tag_state(tag) == BLOCK_PARKED &&
+	    (tag_detail(tag) == FREE_LIST_LIST || tag_detail(tag) == FREE_LIST_DICT))
+		return TARGET_PARKED;
+	if (tag_state(tag) == BLOCK_OBJECT && !is_list_or_dict(view, tag_type(tag)))
+		return TARGET_OTHER;
+	return block.size >= least && block.size < most + 16 ? TARGET_FITTING : TARGET_OTHER;
+}
+
+/*
+ * Adds the arrays of static data that are free lists of list and dict: those whose first slots hold
+ * dead ones, which nothing else does; and rows of stale pointers, where none is left.
+ */
+static bool search_data(struct free_slots *slots, const struct heap_view *view,
+			const struct segment *segment, uint64_t size)
+{
+	uint64_t run = 0; /* slots that fit, before `at` */
+
+	for (uint64_t at = 0; at + sizeof(vaddr) <= size; at += sizeof(vaddr)) {
+		enum slot_target target = look_at(view, load_u64(segment->bytes + at));
+		uint64_t begin = at - run * sizeof(vaddr), end = at;
+
+		if (target == TARGET_FITTING) {
+			run++;
+			continue;
+		}
+		if (target == TARGET_PARKED) {
+			begin = at;
+			end = MIN(size, at + STATIC_SLOTS * sizeof(vaddr));
+		}
+		if ((target == TARGET_PARKED || run >= RUN_MIN) &&
+		    !add_range(slots, segment->start + begin, segment->start + end))
+			return false;
+		run = 0;
+		if (target == TARGET_PARKED)
+			at = end - sizeof(vaddr);
+	}
+	return true;
+}
+
+static bool add_statics(struct free_slots *slots, const struct heap_view *view)
+{
+	const struct python *python = view->python;
+	const struct image *image = python->memory.image;
+
+	if (layout_has(&python->layout, FIELD_FLOAT_FREE_LIST) ||
+	    layout_has(&python->layout, SIZE_FREE_LIST_STATE))
+		return true;
+	for (size_t i = 0; i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+
+		if (!search_data(slots, view, segment,
+				 module_writable_size(python->module, segment)))
+			return false;
+	}
+	return true;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct slot_range *left = a, *right = b;
+
+	return left->start < right->start ? -1 : left->start > right->start;
+}
+
+bool free_slots_find(struct free_slots *slots, const struct heap_view *view)
+{
+	if (!add_states(slots, view->python) || !add_statics(slots, view))
+		return false;
+	if (slots->list.count)
+		qsort(slots->list.items, slots->list.count, sizeof(*slots->list.items),
+		      compare_ranges);
+	return true;
+}
+
+bool free_slots_have(const struct free_slots *slots, vaddr at)
+{
+	const struct slot_range *ranges = slots->list.items;
+	size_t after = bisect(i, slots->list.count, ranges[i].start <= at);
+
+	return after && at < ranges[after - 1].end;
+}
+
+void free_slots_deinit(struct free_slots *slots)
+{
+	free(slots->list.items);
+	*slots = (struct free_slots){ 0 };
+}
