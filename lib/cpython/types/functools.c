@@ -29,6 +29,7 @@ static void lru_cache_visit(struct visitor *visitor, const struct object *object
 		if (layout_knows(memory->layout, CONSTANT_LRU_ELEMENTS_VISITED)) {
 			refer_member(visitor, visitor->strong, at, "element");
 		} else {
+			refer_member(visitor, REFERENCE_EXTRA, at, "element");
 			refer(visitor, key, STEP_KEY, 0);
 			refer(visitor, result, STEP_VALUE, key);
 		}
