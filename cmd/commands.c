@@ -344,6 +344,67 @@ static const struct command cycles = {
 	.run = command_report,
 };
 
+static const struct command refcounts = {
+	.name = "refcounts",
+	.arguments = "CORE|PID",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_REFCOUNTS,
+	.summary = "objects with more references than anybody holds: leaked by C code",
+	.description =
+		"Audits reference counts: of each object, whether as many references to it can be "
+		"found in the process as its refcount says. Those of objects and of Python frames "
+		"are known; besides, each word of C stacks, registers, thread-local data, data of "
+		"modules, native memory and the interpreter's state that holds its address may be "
+		"one. An object with more references than all these together was leaked: some C "
+		"code did not give back what it took. Objects that need such words are told as "
+		"unsure; mostly these are right. What is counted wrongly: an object too many, "
+		"where "
+		"C code hides the address (in tagged pointers, or outside of the core), has taken "
+		"a "
+		"reference for ever without keeping it (a few types and modules of CPython "
+		"itself), or where what a type refers to is not known; one too few, where a word "
+		"that was left behind still holds the address. Immortal objects (3.12 and later) "
+		"do "
+		"not count, and are left out. Free-threaded builds are refused: they count outside "
+		"of objects too. --limit and --type are for the table of objects too.",
+	.examples = "  memheap refcounts core.1234\n"
+		    "  memheap refcounts core.1234 --type 'myapp.*' --limit 1000\n"
+		    "  memheap refcounts core.1234 --format jsonl --table objects\n",
+	.run = command_report,
+};
+
+static const struct command leaks = {
+	.name = "leaks",
+	.arguments = "CORE|PID",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.bit = COMMAND_LEAKS,
+	.summary = "memory that nothing in the process leads to",
+	.description =
+		"Searches all memory for pointers, as garbage collectors of C do: objects and "
+		"their "
+		"buffers, data of modules, C stacks from the stack pointer on, registers, "
+		"thread-local data, and anonymous memory of other kinds. A block that C code "
+		"allocated, and that nothing points to, is lost; so is, indirectly, one that only "
+		"lost ones point to. One of which only the middle is pointed to is mostly held, "
+		"and "
+		"told as possibly lost. Lost objects are those that no root leads to: either "
+		"nothing "
+		"refers to them, because a reference was leaked, or only such objects, lost "
+		"blocks, "
+		"or a cycle of their own; some of these gc.collect() would free. A pointer that is "
+		"hidden (compressed, encrypted, in a file or in another process) is not seen; a "
+		"word "
+		"that was left behind, and is one by accident, hides a leak. What each block seems "
+		"to hold is told in words, its characters only with --values. --limit is for the "
+		"tables of objects and of chunks too, --type for both tables of objects.",
+	.examples = "  memheap leaks core.1234\n"
+		    "  memheap leaks core.1234 --format csv --table chunks --limit 1000\n"
+		    "  memheap leaks core.1234 --table sizes --format jsonl\n",
+	.run = command_report,
+};
+
 static const struct command list = {
 	.name = "list",
 	.arguments = "",
@@ -401,9 +462,9 @@ static const struct command help = {
 };
 
 const struct command *const commands[] = {
-	&analyze,  &info,      &types,  &arenas,     &regions, &gc,       &objects,  &object,
-	&refs,     &referrers, &path,   &cycles,     &deep,    &retained, &suspects, &list,
-	&snapshot, &watch,     &schema, &completion, &help,    NULL,
+	&analyze, &info,      &types,    &arenas, &regions, &gc,         &objects,  &object,
+	&refs,    &referrers, &path,     &cycles, &deep,    &retained,   &suspects, &refcounts,
+	&leaks,   &list,      &snapshot, &watch,  &schema,  &completion, &help,     NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -27,7 +27,8 @@ const struct option_row option_rows[] = {
 	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types, "
 	  "objects, paths and retained as a table, and 20 types of watch" },
 	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL,
-	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED,
+	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED | COMMAND_REFCOUNTS |
+		  COMMAND_LEAKS,
 	  "Only types whose name matches the shell pattern GLOB: 'dict', 'myapp.*'" },
 	{ OPTION_REGION, "region", 'r', ARGUMENT_WORD, "GLOB", NULL,
 	  COMMAND_REGIONS | COMMAND_OBJECTS,
@@ -47,7 +48,7 @@ const struct option_row option_rows[] = {
 	  "variables, by modules, types, or objects" },
 	{ OPTION_VALUES, "values", 0, ARGUMENT_NONE, NULL, NULL,
 	  COMMAND_OBJECTS | COMMAND_OBJECT | COMMAND_REFS | COMMAND_REFERRERS | COMMAND_PATH |
-		  COMMAND_CYCLES | COMMAND_SUSPECTS,
+		  COMMAND_CYCLES | COMMAND_SUSPECTS | COMMAND_LEAKS,
 	  "Show values: the characters of strings, numbers, raw bytes. They may be secret" },
 	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
 	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "

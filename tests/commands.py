@@ -6,7 +6,8 @@ import os
 import harness
 
 REPORTS = ['analyze', 'info', 'types', 'arenas', 'regions', 'gc', 'objects', 'object', 'refs',
-           'referrers', 'path', 'cycles', 'deep', 'retained', 'suspects']
+           'referrers', 'path', 'cycles', 'deep', 'retained', 'suspects',
+           'refcounts', 'leaks']
 WITH_ADDRESS = ['object', 'refs', 'referrers', 'path', 'deep']
 WITHOUT_CORE = ['list']
 WITH_SCHEMA = REPORTS + WITHOUT_CORE + ['tree']     # analyze --tree
@@ -16,7 +17,7 @@ MAIN_TABLES = {'analyze': 'types', 'info': 'modules', 'types': 'types', 'arenas'
                'regions': 'regions', 'gc': 'gc.generations', 'objects': 'objects',
                'object': 'words', 'refs': 'references', 'referrers': 'referrers',
                'path': 'path', 'cycles': 'types', 'deep': 'types', 'retained': 'types',
-               'suspects': 'suspects'}
+               'suspects': 'suspects', 'refcounts': 'types', 'leaks': 'types'}
 
 
 def first_object(core, *filters):

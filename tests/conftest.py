@@ -117,9 +117,16 @@ def newest():
     return max(here, key=lambda found: (found.version, not found.environment))
 
 
+# More for the commands to find: objects of which a reference is leaked.
+LEAK = '''import ctypes
+for kind in list, dict, set, bytearray:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(kind()))
+'''
+
+
 @pytest.fixture(scope='session')
 def newest_core(newest):
-    core = harness.abort_core(newest)
+    core = harness.abort_core(newest, LEAK + harness.ONE_CYCLE)
     yield core
     core.close()
 

@@ -18,6 +18,8 @@ import time
 
 import pytest
 
+from libraries import compile_library
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURES = os.path.join(os.path.dirname(HERE), 'fixtures')
 MEMHEAP = os.environ.get('MEMHEAP', os.path.join(os.path.dirname(HERE), 'build/cmd/memheap'))
@@ -211,12 +213,7 @@ def heaps_environment(path):
         if not found:       # no debug information
             return {}
         values.append(int(found.group(1)))
-    os.makedirs(SCRATCH, exist_ok=True)
-    library = os.path.join(SCRATCH, 'heaps.so')
-    new = '%s.%d' % (library, os.getpid())
-    subprocess.run(['cc', '-shared', '-fPIC', '-Wall', '-O1', '-o', new,
-                    os.path.join(FIXTURES, 'heaps.c')], check=True)
-    os.rename(new, library)
+    library = compile_library(os.path.join(FIXTURES, 'heaps.c'), SCRATCH)
     values[1:3] = [value - values[0] for value in values[1:3]]
     return {'MEMHEAP_HEAPS': ' '.join([library, *map(str, values[1:])])}
 
@@ -506,9 +503,10 @@ def how_to_make(how):
 
 
 def make_core(interpreter, program, *arguments, how=None):
-    """Runs fixtures/programs/PROGRAM.py, which ends in truth.write().
+    """Runs fixtures/programs/PROGRAM.py, which ends in truth.write(); with the library of PROGRAM.c.
 
-    2.7 runs zoo2 for zoo and library, which have the syntax of Python 3. How: as a core (kernel, gcore), or as a process that lives (stopped, waiting, running)."""
+    2.7 runs zoo2 for zoo, which has the syntax of Python 3. How: as a core (kernel, gcore), or as a
+    process that lives (stopped, waiting, running)."""
     if interpreter.version < (3,):
         if program == 'library':
             pytest.skip('%s: library.py has the syntax of Python 3; zoo2.py has both' % interpreter)
@@ -516,12 +514,14 @@ def make_core(interpreter, program, *arguments, how=None):
     parent = os.path.join(interpreter.root, 'tmp') if interpreter.root else SCRATCH
     os.makedirs(parent, exist_ok=True)
     directory = tempfile.mkdtemp(prefix='%s-%s-' % (interpreter.name, program), dir=parent)
-    shown = lambda path: path[len(interpreter.root.rstrip('/')):] if interpreter.root else path
-    fixtures = FIXTURES
+    shown, fixtures = lambda path: path[len((interpreter.root or '').rstrip('/')):], FIXTURES
     if interpreter.root:
         fixtures = os.path.join(directory, 'fixtures')
         shutil.copytree(FIXTURES, fixtures)
     emulated = isinstance(interpreter, Emulated)
+    source = os.path.join(FIXTURES, 'programs', program + '.c')
+    if os.path.exists(source) and not emulated:
+        shutil.copy(compile_library(source, SCRATCH), directory)
     how, options = how_to_make(how or ('qemu' if emulated else how_to_dump()))
     process = interpreter.run(
         shown(os.path.join(fixtures, 'programs', program + '.py')), *arguments, cwd=directory,
@@ -570,8 +570,7 @@ def abort_core(interpreter, code=ONE_CYCLE, *arguments):
     os.makedirs(SCRATCH, exist_ok=True)
     directory = tempfile.mkdtemp(prefix=interpreter.name + '-', dir=SCRATCH)
     core = Core(interpreter, 'abort', directory, None)
-    dump(core.path, [*interpreter.command, *arguments, '-c', code],
-         env=interpreter.full_environment())
+    dump(core.path, [*interpreter.command, *arguments, '-c', code], env=interpreter.full_environment())
     return core
 
 

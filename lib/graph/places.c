@@ -87,13 +87,13 @@ static void find_taken(struct search *search)
 
 static void add_place(struct search *search, vaddr start, vaddr end, enum place_kind kind)
 {
-	struct place *place;
+	struct word_place *place;
 
 	if (start >= end)
 		return;
 	place = vector_push(&search->places->list);
 	if (place)
-		*place = (struct place){ start, end, kind };
+		*place = (struct word_place){ start, end, kind };
 	else
 		search->failed = true;
 }

@@ -23,13 +23,13 @@ enum place_kind {
 	PLACE_OTHER,       /* anonymous or shared memory of other kinds, other allocators' too */
 };
 
-struct place {
+struct word_place {
 	vaddr start, end;
 	enum place_kind kind;
 };
 
 struct places {
-	VECTOR(struct place) list; /* all can be read; but for frame stacks without overlaps */
+	VECTOR(struct word_place) list; /* all can be read; but for frame stacks without overlaps */
 };
 
 /* Finds all places; false when out of memory. */

@@ -165,7 +165,7 @@ static bool add_places(struct search *search)
 	bool found = places_find(&places, search->sources, &search->roots->frames);
 
 	for (size_t i = 0; i < places.list.count; i++) {
-		const struct place *place = &places.list.items[i];
+		const struct word_place *place = &places.list.items[i];
 
 		add_words(search, kinds[place->kind], place->start, place->end - place->start);
 	}
