@@ -60,8 +60,6 @@ void help_overview(FILE *out)
 		fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\nExamples:\n"
 	      "  memheap analyze core.1234\n"
-	      "  memheap types core.1234 --sort objects --limit 20\n"
-	      "  memheap analyze core.1234 --format json -o report.json\n"
 	      "  memheap analyze 1234                 a process that lives; ./1234 is a file\n"
 	      "  ssh host cat core.zst | memheap analyze -\n\n"
 	      "memheap help COMMAND tells more; memheap --version which version this is.\n",

@@ -114,14 +114,18 @@ def chunks(core):
     return {row['address']: row for row in rows}, {address: kind for kind, address, _ in right}
 
 
-def test_no_live_chunk_is_called_lost(chunks):
+def test_no_live_chunk_is_called_lost(core, chunks):
     rows, right = chunks
     held = {address for address, kind in right.items() if kind == 'held'}
     assert len(held) == 500
     assert not [rows[address] for address in held & rows.keys()]
     # of the interpreter and the C library only the middle of some is pointed to
-    assert not [row for address, row in rows.items()
-                if address not in right and row['lost'] != 'possibly']
+    others = [row for address, row in rows.items()
+              if address not in right and row['lost'] != 'possibly']
+    if core.interpreter.version[:2] == (3, 7):      # which loses its copy of $PYTHONPATH
+        assert [row['content'][-15:] for row in others] == ['wide characters']
+    else:
+        assert not others
 
 
 def test_lost_chunks_are_found(chunks):

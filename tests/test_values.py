@@ -45,9 +45,9 @@ def shown(core, output):
 
 @pytest.fixture(scope='module')
 def garbage_core(newest, places_core):
-    """One with unreachable cycles that hold the marker, which the other has not."""
+    """One with unreachable cycles and leaks that hold the marker, which the other has not."""
     core = harness.abort_core(newest, '''
-import gc, os
+import ctypes, gc, os
 gc.disable()
 MARKER = '-'.join(%r)
 class Account: pass
@@ -60,7 +60,10 @@ class Queue(list): pass
 folder, queue = Folder(), Queue()
 folder[MARKER], folder.password = queue, MARKER
 queue.append(folder)
-del account, table, folder, queue
+for leaked in MARKER + '1', [MARKER], {MARKER: 1}, MARKER.encode() + b'2':
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(leaked))
+ctypes.CDLL(None).strdup(MARKER.encode())
+del account, table, folder, queue, leaked
 os.abort()''' % places_core.marker.split('-'))
     core.marker = places_core.marker
     yield core
@@ -76,7 +79,7 @@ def every_output(core, garbage_core, *more):
             if more and command != 'objects':
                 continue
             arguments = [command, '--format', how, '--limit', '0', *more]
-            asked = garbage_core if command == 'cycles' else core
+            asked = garbage_core if command in ('cycles', 'refcounts', 'leaks') else core
             yield arguments, asked.memheap(*arguments).stdout
 
 

@@ -268,6 +268,20 @@ static const char *text_hint(const struct work *work, const uint8_t *bytes, uint
 			   length == HINT_BYTES ? " or more" : "");
 }
 
+/* The same of wide characters, as CPython keeps paths and arguments. */
+static const char *wide_hint(const struct work *work, const uint8_t *bytes, uint64_t size)
+{
+	uint64_t length = 0;
+
+	while ((length + 1) * 4 <= size && load_u32(bytes + length * 4) < 128 &&
+	       isprint((int)load_u32(bytes + length * 4)))
+		length++;
+	if (length < TEXT_MIN)
+		return NULL;
+	return report_text(work->report, "text of %llu wide characters",
+			   (unsigned long long)length);
+}
+
 /* What the first pointer leads to: an object, or a module (a C++ object begins with such). */
 static const char *pointer_hint(const struct work *work, const uint8_t *bytes, uint64_t size)
 {
@@ -301,6 +315,8 @@ static const char *hint(const struct work *work, const struct native_block *bloc
 	if (!bytes)
 		return NULL;
 	text = text_hint(work, bytes, size);
+	if (!text)
+		text = wide_hint(work, bytes, size);
 	if (!text)
 		text = pointer_hint(work, bytes, size);
 	while (zeros < size && !bytes[zeros])
