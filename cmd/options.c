@@ -473,7 +473,10 @@ static bool check(const struct settings *settings)
 	return true;
 }
 
-/* Makes getopt's tables of the options that apply. */
+/*
+ * Makes getopt's tables. Options that do not apply are there by their full names, as unknown ones:
+ * getopt would take --by for a short form of --bytes.
+ */
 static void make_tables(const struct command *command, struct option *longs, char *letters)
 {
 	size_t count = 0;
@@ -486,8 +489,10 @@ static void make_tables(const struct command *command, struct option *longs, cha
 		const struct option_row *row = &option_rows[i];
 		bool argument = row->kind != ARGUMENT_NONE;
 
-		if (!option_applies(row, command))
+		if (!option_applies(row, command)) {
+			longs[count++] = (struct option){ row->name, optional_argument, NULL, '?' };
 			continue;
+		}
 		longs[count++] = (struct option){ row->name, argument, NULL, (int)row->id };
 		if (row->letter)
 			*letters++ = row->letter;
@@ -521,6 +526,7 @@ bool options_parse(struct settings *settings, const struct command *command, int
 	make_tables(command, longs, letters);
 	optind = 0;
 	opterr = 0;
+	optopt = 0; /* no wrong letter so far */
 	while ((code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		if (code == '?' || code == ':')
 			return refuse(command, code, argv);
