@@ -187,9 +187,11 @@ static const struct command path = {
 		       "(hexadecimal), or with --type to all objects of a type, as one tree: "
 		       "sys.modules, local variables of frames, threads, the interpreter's "
 		       "state, static objects, and, where none of these leads there, words of C "
-		       "memory, which are guesses.",
-	.examples = "  memheap path core.1234 0x7f2d3c0a1b40\n"
-		    "  memheap path core.1234 --type 'myapp.Order' --limit 30\n",
+		       "memory, which are guesses. With --dot it is drawn.",
+	.examples =
+		"  memheap path core.1234 0x7f2d3c0a1b40\n"
+		"  memheap path core.1234 --type 'myapp.Order' --limit 30\n"
+		"  memheap path core.1234 --type 'myapp.Order' --dot | dot -Tsvg -o order.svg\n",
 	.run = command_report,
 };
 

@@ -25,7 +25,7 @@ const struct option_row option_rows[] = {
 	  "Sort smallest first" },
 	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_TABLES | COMMAND_WATCH,
 	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types, "
-	  "objects, paths and retained as a table, and 20 types of watch" },
+	  "objects, paths and retained as a table, 50 of paths drawn, and 20 types of watch" },
 	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL,
 	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED | COMMAND_REFCOUNTS |
 		  COMMAND_LEAKS,
@@ -53,6 +53,8 @@ const struct option_row option_rows[] = {
 	{ OPTION_REFS, "refs", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_OBJECTS,
 	  "Also show what each object refers to: as gc.get_referents() would, weakly, what no "
 	  "tp_traverse visits, and what is only likely; as jsonl, json and csv the addresses" },
+	{ OPTION_DOT, "dot", 0, ARGUMENT_NONE, NULL, NULL, COMMAND_PATH,
+	  "Draw the tree, as a graph for graphviz's dot, in place of a table" },
 	{ OPTION_BYTES, "bytes", 'b', ARGUMENT_NONE, NULL, NULL, COMMANDS_TABLES,
 	  "Exact bytes in tables in place of KiB, MiB, GiB" },
 	{ OPTION_COLOR, "color", 0, ARGUMENT_CHOICE, "WHEN", "auto|always|never", COMMANDS_TABLES,
@@ -375,6 +377,9 @@ static bool set_flag(struct settings *settings, const struct option_row *row)
 	bool *flag;
 
 	switch (row->id) {
+	case OPTION_DOT:
+		flag = &settings->dot;
+		break;
 	case OPTION_BYTES:
 		flag = &settings->exact_bytes;
 		break;
@@ -443,6 +448,25 @@ static bool set_option(struct settings *settings, const struct option_row *row, 
 	default:
 		return set_flag(settings, row) || set_live(settings, row, value);
 	}
+}
+
+/* --dot is a format that only one command has. */
+static bool choose_drawing(struct settings *settings)
+{
+	if (!settings->dot)
+		return true;
+	if (settings->format != format_find("table")) {
+		fprintf(stderr, "memheap: --dot and --format %s do not go together\n",
+			settings->format->name);
+		return false;
+	}
+	if (settings->query.sort) {
+		fputs("memheap: --dot and --sort do not go together: sorted rows are no tree\n",
+		      stderr);
+		return false;
+	}
+	settings->format = format_find("dot");
+	return true;
 }
 
 /* Options that make no sense together. */
@@ -535,5 +559,5 @@ bool options_parse(struct settings *settings, const struct command *command, int
 	}
 	settings->arguments = (const char *const *)argv + optind;
 	settings->argument_count = (unsigned)(argc - optind);
-	return check(settings);
+	return choose_drawing(settings) && check(settings);
 }

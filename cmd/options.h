@@ -52,6 +52,7 @@ enum option_id {
 	OPTION_BY,
 	OPTION_VALUES,
 	OPTION_REFS,
+	OPTION_DOT,
 	OPTION_BYTES,
 	OPTION_COLOR,
 	OPTION_SYSROOT,
@@ -124,6 +125,7 @@ struct settings {
 	const char *by;       /* what is retained by: thread, …; NULL: all of them */
 	const char *suspects; /* auto, always, never; NULL: auto */
 	bool tree;
+	bool dot; /* draw the tree of paths */
 	bool compress;
 	uint64_t interval_ms, count, snapshot_at, snapshot_growth; /* of watch; 0: not given */
 	bool exact_bytes;

@@ -3,10 +3,10 @@
 
 #include "formats.h"
 
-extern const struct format format_csv, format_json, format_jsonl, format_text;
+extern const struct format format_csv, format_dot, format_json, format_jsonl, format_text;
 
 const struct format *const formats[] = {
-	&format_text, &format_json, &format_jsonl, &format_csv, NULL,
+	&format_text, &format_json, &format_jsonl, &format_csv, &format_dot, NULL,
 };
 
 const struct format *format_find(const char *name)
