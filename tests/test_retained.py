@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """retained: held against a computation that deletes an object, and looks what is reached then."""
 import collections
-import json
 import re
 
 import pytest
 
 import harness
-
-EVERYTHING = str(10 ** 9)
+import held
+from held import lines
 
 PROGRAM = '''
 import os, weakref
@@ -39,60 +38,20 @@ def core(interpreter):
     core.close()
 
 
-def lines(core, *arguments):
-    return [json.loads(line) for line in
-            core.memheap(*arguments, '--format', 'jsonl').stdout.split('\n')[:-1]]
-
-
 @pytest.fixture(scope='module')
 def found(core):
     """The row of each object, by address."""
-    rows = lines(core, 'retained', '--table', 'objects', '--limit', EVERYTHING)
-    return {row['address']: row for row in rows}
+    return held.objects(core)
 
 
 @pytest.fixture(scope='module')
 def types(core):
-    return {row['type']: row for row in lines(core, 'retained', '--limit', EVERYTHING)}
-
-
-class Graph:
-    """What keeps what alive, as `objects --refs` tells it."""
-
-    def __init__(self, core, found):
-        self.rows = {row['address']: row for row in lines(core, 'objects', '--refs')}
-        self.refs = {address: set(row['refs'] + row['extra_refs'] + row['conservative_refs'])
-                     for address, row in self.rows.items()}
-        self.roots = [address for address, row in found.items() if row['root']]
-        # a dict of interned strings: nothing refers to it, and each str is its own value
-        referred = set().union(*self.refs.values())
-        self.interned = [
-            root for root in self.roots if root not in referred and
-            found[root]['root'] not in ('modules', 'interpreter', 'frame', 'thread') and
-            self.rows[root]['type'] == 'dict' and len(self.refs[root]) > 500 and
-            {self.rows[one]['type'] for one in self.refs[root]} == {'str'}]
-        self.roots = [root for root in self.roots if root not in self.interned]
-        self.held = self.reach(())
-        self.all = self.held.union(self.interned, *(self.refs[one] for one in self.interned))
-
-    def reach(self, without):
-        """What the roots lead to, not through those."""
-        reached = set(self.roots) - set(without)
-        todo = list(reached)
-        reached.update(without)
-        while todo:
-            new = self.refs[todo.pop()] - reached
-            reached |= new
-            todo += new
-        return reached.difference(without)
-
-    def retained(self, objects):
-        return sum(self.rows[one]['occupied_bytes'] for one in self.held - self.reach(objects))
+    return {row['type']: row for row in lines(core, 'retained', '--limit', '0')}
 
 
 @pytest.fixture(scope='module')
 def graph(core, found):
-    return Graph(core, found)
+    return held.Graph(core, found)
 
 
 def test_each_object_is_told(graph, found):
