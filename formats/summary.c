@@ -417,9 +417,9 @@ bool text_summary(const struct memheap_report *report, const struct style *style
 	if (is_live(&summary))
 		write_resident(&summary);
 	write_types(&summary);
+	write_arenas(&summary);
 	if (has_suspects(&summary))
 		text_suspects_rows(report, style, out);
-	write_arenas(&summary);
 	text_warnings(report, style, out);
 	write_next(&summary);
 	return !ferror(out);
