@@ -15,14 +15,24 @@ NOISE = 25
 # Objects whose address is left behind in some word that nobody knows: in the last bytes of a chunk
 # that is larger than what C code asked for (up to 2 of 2,200 with PYTHONMALLOC=malloc), or on a stack.
 STALE = 5
-# Likewise of the chunks that C code lost: they are large, and words in the unused ends of other blocks
-# point to what was there before. On Debian's 3.11 to a tenth; and to 4 of 20 that hold others.
-STALE_CHUNKS = 0.25
+# Likewise of the small blocks that C code lost (up to 5 of 624 chunks): the unused ends of others
+# hold words that were left behind. Large ones are of memory that nobody had before (lost.c); still 1
+# of 20 that others hold is told as possibly lost, by 3.6 and 3.8.
+STALE_CHUNKS, STALE_OTHERS = 0.02, 1
+
+
+def skip_unless_audited(interpreter):
+    if interpreter.version < (3,):
+        pytest.skip('%s: refused, which test_what_cannot_be_audited tests' % interpreter)
+    if isinstance(interpreter, harness.Emulated):
+        pytest.skip('%s: malloc is not walked under qemu, which has no [heap], so that what was left '
+                    'behind in its free memory is searched' % interpreter)
 
 
 @pytest.fixture(scope='module')
 def core(interpreter):
-    if interpreter.version < (3,) or interpreter.free_threaded:
+    skip_unless_audited(interpreter)
+    if interpreter.free_threaded:
         pytest.skip('%s: refused, which test_what_cannot_be_audited tests' % interpreter)
     core = harness.make_core(interpreter, 'lost')
     yield core
@@ -136,7 +146,7 @@ def test_lost_chunks_are_found(chunks):
                                 for address, kind in right.items())
     for kind, lost in CHUNKS.items():
         count = sum(number for (one, _), number in found.items() if one == kind)
-        assert found[kind, lost] >= (1 - STALE_CHUNKS) * count, found
+        assert found[kind, lost] >= (1 - STALE_CHUNKS) * count - STALE_OTHERS, found
         assert kind == 'held' or found[kind, None] <= STALE_CHUNKS * count, found
     for address, row in rows.items():
         if address in right:
@@ -161,27 +171,35 @@ def test_lost_objects_are_found(core):
     assert sum(row['lost_bytes'] for row in report['sizes']) == report['leaks']['lost_bytes']
 
 
-def test_cycles_are_lost_and_collectable(newest):
-    core = harness.abort_core(newest, '''
+@pytest.fixture
+def readable(newest):
+    skip_unless_audited(newest)
+    return newest
+
+
+def test_cycles_are_lost_and_collectable(readable):
+    core = harness.abort_core(readable, '''
 import gc, os
 class Node: pass
 gc.disable()
-for i in range(30):
-    node = Node(); node.me = [node]
-del node
+def make():
+    for i in range(30):
+        node = Node(); node.me = [node]
+def deep(levels):       # far down the C stack, where nothing that is left behind is in use later
+    return list(map(deep, [levels - 1])) if levels else make()
+deep(30)
 os.abort()''')
     try:
         rows = {row['type']: row for row in lines(core, 'leaks')}
         row = rows['__main__.Node']
-        # the last one may still be on the stack
-        assert 29 <= row['objects'] == row['collectable_objects'] <= 30
-        assert row['unreferenced_objects'] == 0 and rows['list']['objects'] >= row['objects']
+        assert row['objects'] == row['collectable_objects'] == 30
+        assert row['unreferenced_objects'] == 0 and rows['list']['objects'] == 30
     finally:
         core.close()
 
 
-def test_characters_are_told_only_if_asked_for(newest):
-    core = harness.make_core(newest, 'lost')
+def test_characters_are_told_only_if_asked_for(readable):
+    core = harness.make_core(readable, 'lost')
     try:
         rows = lines(core, 'leaks', '--table', 'chunks')
         assert not [row for row in rows if 'lost' in (row['content'] or '')]
