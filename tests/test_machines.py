@@ -59,9 +59,10 @@ def test_other_machines_are_refused(newest_core, tmp_path, machine, name):
 
 @pytest.mark.parametrize('page', [4096, 16384, 65536])
 def test_aarch64(newest_core, tmp_path, page):
-    expected = newest_core.report()
+    # the registers, which are roots, lie where x86-64 has them: who holds what is not compared
+    expected = newest_core.report('analyze', '--suspects', 'never')
     core = Copy(newest_core, tmp_path).set_machine(EM_AARCH64).set_page_size(page)
-    result = core.run('analyze', '--format', 'json')
+    result = core.run('analyze', '--suspects', 'never', '--format', 'json')
     assert result.code == 0, result.stderr
     report = json.loads(result.stdout)
     assert report['target']['machine'] == 'aarch64'

@@ -40,11 +40,15 @@ static const struct {
 	{ "bytes", FIELD_BYTES_DATA, 1, true }, /* with the NUL behind it */
 };
 
+/* An interpreter that shuts down has None in place of what is in builtins. */
 static bool find_type(const struct python *python, const char *name, vaddr *ret)
 {
 	vaddr builtins = python->interpreters.items[0].builtins;
+	uint64_t type;
 
-	return builtins && dict_lookup(&python->memory, builtins, name, ret);
+	return builtins && dict_lookup(&python->memory, builtins, name, ret) &&
+	       memory_field(&python->memory, *ret, FIELD_OBJECT_TYPE, &type) &&
+	       type == python->type_type;
 }
 
 /* The name of a type whose instances have another size; NULL: none. */

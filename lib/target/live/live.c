@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../../base/bisect.h"
 #include "../arguments.h"
@@ -15,6 +16,8 @@
 #include "watchdog.h"
 
 #define PAUSE_DEFAULT_MS 1000
+#define PROGRAM_WAITS    20 /* for an execve() to come to its end */
+#define PROGRAM_WAIT_US  1000
 #define PRECOPY_BYTES    (256UL << 20) /* below, a fork takes no longer */
 
 struct mode {
@@ -193,7 +196,14 @@ static struct memheap_error *fill_target(struct target *target)
 
 uint64_t live_program(pid_t pid)
 {
-	return proc_stat(pid, 28); /* proc(5): startstack */
+	uint64_t stack = proc_stat(pid, 28); /* proc(5): startstack */
+
+	/* 0 while it changes to another program, and where it may not be known */
+	for (int i = 0; !stack && i < PROGRAM_WAITS; i++) {
+		usleep(PROGRAM_WAIT_US);
+		stack = proc_stat(pid, 28);
+	}
+	return stack;
 }
 
 /* Whether it has no memory any more, or is gone. */
