@@ -47,6 +47,19 @@ def never_more(row, whole):
     assert whole['type'].endswith(row['type']) or row['type'].startswith('<type at '), (row, whole)
 
 
+def in_file_too(path):
+    """[(begin, end)] of the read-only parts of a core: the rest of one that is cut can be in a file
+    of this machine, as the first page of each library is, and is not missing then."""
+    with open(path, 'rb') as file:
+        content = file.read(1 << 16)
+    first, = struct.unpack_from('<Q', content, 32)
+    count, = struct.unpack_from('<H', content, 56)
+    for index in range(count):
+        kind, flags, offset, _, _, size = struct.unpack_from('<IIQQQQ', content, first + 56 * index)
+        if kind == 1 and not flags & 2:
+            yield offset, offset + size
+
+
 @pytest.mark.parametrize('version', [(3, 8), (3, 11), (3, 12), (3, 13)], ids=str)
 def test_cut_at_every_percent(version):
     if harness.how_to_dump() != 'kernel':
@@ -55,14 +68,16 @@ def test_cut_at_every_percent(version):
         core = harness.abort_core(interpreter, HEAP)
         size, whole = os.path.getsize(core.path), core.report()
         _, objects = rows_of(core)
-        shares = []
+        shares, read_only = [], list(in_file_too(core.path))
         for percent in bad_input.some(range(99, 0, -1)):
-            os.truncate(core.path, size * percent // 100)
+            cut = size * percent // 100
+            os.truncate(core.path, cut)
             result = core.memheap('analyze', '--format', 'json', check=False)
             report = bad_input.check_answer(result, core.path)      # it sums up to the image
             assert result.code == 5, (interpreter, percent, result.stderr)
             left = report['completeness']
-            assert left['truncated_bytes'] == size - size * percent // 100
+            refilled = sum(end - cut for begin, end in read_only if begin < cut < end)
+            assert left['truncated_bytes'] in (size - cut, size - cut - refilled)
             assert left['image_bytes'] == whole['completeness']['image_bytes']
             notice, = [row for row in report['diagnostics'] if row['code'] == 'MH0101']
             assert 'ulimit -c' in notice['hint'] and 'core_sort_vma' in notice['hint']
