@@ -100,16 +100,17 @@ static bool proves_obmalloc(const struct python *python)
 {
 	const struct memory *memory = &python->memory;
 	const uint64_t pool_bytes = layout_constant(&python->layout, CONSTANT_POOL_BYTES);
-	const uint64_t classes = layout_constant(&python->layout, CONSTANT_SMALL_REQUEST_MAX) /
-				 layout_constant(&python->layout, CONSTANT_BLOCK_ALIGNMENT);
+	const uint64_t step = layout_constant(&python->layout, CONSTANT_BLOCK_ALIGNMENT);
+	const uint64_t requests = layout_constant(&python->layout, CONSTANT_SMALL_REQUEST_MAX);
 	vaddr state;
 
-	if (!image_u64(
+	if (!step || !pool_bytes ||
+	    !image_u64(
 		    memory->image,
 		    memory_address(memory, python->interpreters.items[0].at, FIELD_INTERP_OBMALLOC),
 		    &state))
 		return false;
-	for (uint64_t i = 0; i < classes; i++) {
+	for (uint64_t i = 0; i < requests / step; i++) {
 		vaddr at = state + i * 2 * sizeof(vaddr);
 		uint64_t next;
 
