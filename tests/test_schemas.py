@@ -82,6 +82,11 @@ def test_output_has_rows(command, newest_core):
     assert len(table) > 1
 
 
+def test_an_answer_without_suspects_is_as_its_schema_says(newest_core):
+    output = newest_core.memheap('analyze', '--suspects', 'never', '--format', 'json').stdout
+    validator(commands.schema('analyze')).validate(json.loads(output))
+
+
 @pytest.mark.parametrize('command', ['objects', 'object'])
 def test_output_with_values_is_as_its_schema_says(command, newest_core):
     output = newest_core.memheap(command, *commands.arguments(newest_core, command),

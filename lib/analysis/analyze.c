@@ -42,6 +42,7 @@ static struct memheap_error *add_who_holds(struct memheap_report *report)
 
 	if (!s->has_graph) {
 		add_retaining_types(report, NULL);
+		report_row(report, &suspects_limits_shape); /* nobody knows */
 		return NULL;
 	}
 	error = holders_find_suspects(&holders, report);
