@@ -301,7 +301,7 @@ static bool scan_unwalked(struct type_table *table, const struct memory *memory,
 			image_at(memory->image, range->start, range->end - range->start);
 		vaddr at = round_up(range->start, PREHEADER_STEP);
 
-		for (; bytes && at < range->end && range->end - at >= PREHEADER_STEP;
+		for (; bytes && at + type_offset + sizeof(vaddr) <= range->end;
 		     at += PREHEADER_STEP) {
 			uint64_t type = load_u64(bytes + (at - range->start) + type_offset);
 
