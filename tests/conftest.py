@@ -109,12 +109,25 @@ def cores():
     cores.clear()
 
 
+def as_they_are():
+    """The interpreters with a GIL that need no chroot."""
+    return [found for found in harness.interpreters()
+            if not found.root and not found.free_threaded]
+
+
 @pytest.fixture(scope='session')
 def newest():
     """The newest interpreter with a GIL as it is: for tests that don't depend on the version."""
-    here = [found for found in harness.interpreters()
-            if not found.root and not found.free_threaded]
-    return max(here, key=lambda found: (found.version, not found.environment))
+    return max(as_they_are(), key=lambda found: (found.version, not found.environment))
+
+
+@pytest.fixture(scope='session')
+def oldest(newest):
+    """The oldest one, for a few tests that depend on it a little."""
+    found = min(as_they_are(), key=lambda found: (found.version, bool(found.environment)))
+    if found is newest:
+        pytest.skip('there is one interpreter only, which is the newest too')
+    return found
 
 
 # More for the commands to find: objects of which a reference is leaked.

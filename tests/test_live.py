@@ -26,14 +26,16 @@ pytestmark = pytest.mark.skipif(harness.why_not_live() is not None,
                                 harness.why_not_live())
 
 MODES = ['fork', 'stop', 'precopy', 'nostop']
-WAYS = [('zoo', 'waiting/' + mode) for mode in MODES] + \
-    [('threads', 'stopped/' + mode) for mode in ('fork', 'stop')]
+# tests/bench/live does the same on every interpreter
+WAYS = [('newest', 'zoo', 'waiting/' + mode) for mode in MODES] + \
+    [('newest', 'threads', 'stopped/' + mode) for mode in ('fork', 'stop')] + \
+    [('oldest', 'zoo', 'waiting/fork'), ('oldest', 'threads', 'stopped/stop')]
 
 
 @pytest.fixture(scope='module', params=WAYS, ids='-'.join)
-def core(request, newest):
-    program, how = request.param
-    core = harness.make_core(newest, program, how=how)
+def core(request):
+    interpreter, program, how = request.param
+    core = harness.make_core(request.getfixturevalue(interpreter), program, how=how)
     yield core
     core.close()
 
@@ -56,6 +58,14 @@ def sleeper():
 def state(pid):
     with open('/proc/%d/stat' % pid) as file:
         return file.read().rsplit(')', 1)[1].split()[0]
+
+
+def sleeps_on(pid):
+    """Whether it goes on to sleep: for a moment it runs, to begin its call anew."""
+    deadline = time.monotonic() + 10
+    while state(pid) != 'S' and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return state(pid) == 'S'
 
 
 def thread_states(pid):
@@ -81,7 +91,14 @@ def refused(code, *arguments, **more):
 @pytest.mark.parametrize('command', commands.REPORTS)
 def test_every_command_takes_a_process(command, waiting):
     """And says of it what its schema says."""
-    output = waiting.memheap(command, *commands.arguments(waiting, command), '--format', 'json')
+    # all rows are held against their schema in test_schemas.py, which takes long
+    few = ['--limit', '1000'] if command == 'objects' else []
+    output = waiting.memheap(command, *commands.arguments(waiting, command), *few, '--format',
+                             'json', check=False)
+    if output.code == 3 and waiting.interpreter.version < (3,) and \
+            'refer to is not known' in output.stderr:
+        pytest.skip(output.stderr)
+    assert output.code == 0, output.stderr
     jsonschema.Draft202012Validator(commands.schema(command)).validate(json.loads(output.stdout))
 
 
@@ -166,6 +183,32 @@ def test_a_stop_takes_time(waiting):
     assert 100 < snapshot['pause_us'] < 1000000
 
 
+DAMAGED = '''
+import ctypes, sys, time
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+blocks = [libc.malloc(3000) for _ in range(100)]
+ctypes.c_size_t.from_address(blocks[-1] - 8).value = 7      # the size of its chunk
+sys.stdout.write('ready\\n')
+sys.stdout.flush()
+time.sleep(1000)
+'''
+
+
+def test_nothing_is_read_beyond_the_end_of_a_heap(newest):
+    """Which malloc's map does not lead to any more: behind it lies memory that cannot be read."""
+    process = newest.run('-c', DAMAGED, stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        result = harness.memheap('types', str(process.pid), '--mode', 'stop', '--format', 'json',
+                                 check=False)
+        assert result.code == 5, (result.code, result.stderr)
+        assert 'heap_damaged' in {gap['gap'] for gap in json.loads(result.stdout)['gaps']}
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def smaps(pid):
     """{start: (end, Rss, Swap)} in bytes."""
     found = {}
@@ -213,11 +256,11 @@ def test_rss_is_explained(waiting):
     assert 'Where the RSS is' in waiting.memheap('analyze').stdout
 
 
-@pytest.mark.parametrize('mode', MODES)
-def test_busy_threads(mode, newest):
+@pytest.mark.parametrize('age, mode', [('newest', mode) for mode in MODES] + [('oldest', 'fork')])
+def test_busy_threads(age, mode, request):
     """What does not change is found in full while 8 threads make and free objects; without a stop,
     what does not lie on pages that changed meanwhile."""
-    core = harness.make_core(newest, 'busy', how='running')
+    core = harness.make_core(request.getfixturevalue(age), 'busy', how='running')
     try:
         result = harness.memheap('objects', core.path, '--mode', mode, '--format', 'json',
                                  check=False)
@@ -285,10 +328,16 @@ def test_a_pause_that_is_too_long_is_given_up():
         process.stdout.readline()
         while state(process.pid) != 'S':
             time.sleep(0.01)
-        message = refused(1, 'analyze', str(process.pid), '--mode', 'stop', '--max-pause', '20',
-                          '--threads', '1')
-        assert 'longer than the pause of 20 ms' in message and '--max-pause' in message
-        assert state(process.pid) == 'S' and tracer(process.pid) == '0'
+        message = ' did not stop within '
+        # where others keep the processors busy, the pause may be over before the copy begins
+        for _ in range(20):
+            if ' did not stop within ' not in message:
+                break
+            message = refused(1, 'analyze', str(process.pid), '--mode', 'stop', '--max-pause', '20',
+                              '--threads', '1')
+            assert '--max-pause' in message
+            assert sleeps_on(process.pid) and tracer(process.pid) == '0'
+        assert 'longer than the pause of 20 ms' in message
     finally:
         process.kill()
         process.communicate()
@@ -318,7 +367,7 @@ def test_memheap_stopped_in_a_pause_is_ended(tmp_path):
         else:
             pytest.skip('no pause lasted long enough')
         assert memheap.wait(20) == -signal.SIGKILL
-        assert state(process.pid) == 'S' and tracer(process.pid) == '0'
+        assert sleeps_on(process.pid) and tracer(process.pid) == '0'
     finally:
         process.kill()
         process.communicate()
@@ -326,13 +375,14 @@ def test_memheap_stopped_in_a_pause_is_ended(tmp_path):
 
 FAMILY = '''
 import os, sys, time
-class Shared: pass
-class Own: pass
+class Shared(object): pass
+class Own(object): pass
 shared = [Shared() for _ in range(20000)] + [bytearray(1000) for _ in range(50000)]
 for number in range(3):
     if not os.fork():
         own = [Own() for _ in range(1000 * (number + 1))] + [bytearray(1000) for _ in range(20000)]
-        print('ready', flush=True)
+        sys.stdout.write('ready\\n')
+        sys.stdout.flush()
         time.sleep(1000)
 os.execvp('sleep', ['sleep', '1000']) if sys.argv[1] == 'exec' else time.sleep(1000)
 '''
@@ -379,9 +429,10 @@ def test_tree(how, newest):
 
 def test_threads_come_and_go(newest):
     """Each snapshot has all threads of one moment, however many are made and end."""
-    code = ('import threading, time\n'
+    code = ('import sys, threading, time\n'
             'def short(): time.sleep(0.0005)\n'
-            'print(flush=True)\n'
+            'sys.stdout.write("\\n")\n'
+            'sys.stdout.flush()\n'
             'while True:\n'
             '    ts = [threading.Thread(target=short) for _ in range(20)]\n'
             '    [t.start() for t in ts]; [t.join() for t in ts]\n')
@@ -402,13 +453,14 @@ def test_threads_come_and_go(newest):
 
 CHUNK = 64 << 10
 SWEEPER = '''
-import ctypes, mmap
+import ctypes, mmap, sys
 SIZE, CHUNK = 8 << 20, 64 << 10
 page = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 room = mmap.mmap(-1, 2 * SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 state = ctypes.c_uint64.from_buffer(page)
 at = ctypes.addressof(ctypes.c_char.from_buffer(room)) + SIZE // 2 & -SIZE // 4
-print(ctypes.addressof(state), at, flush=True)
+sys.stdout.write('%d %d\\n' % (ctypes.addressof(state), at))
+sys.stdout.flush()
 memset, madvise = ctypes.memset, ctypes.CDLL(None).madvise
 chunks, size = [ctypes.c_void_p(at + i) for i in range(0, SIZE, CHUNK)], ctypes.c_size_t(SIZE)
 number = 1
