@@ -158,17 +158,62 @@ def test_seccomp_is_not_provoked():
         process.communicate()
 
 
-def test_memory_kept_from_children_is_not_missed():
-    """MADV_DONTFORK: a frozen child would not have it."""
-    code = ('import mmap, time\n'
-            'x = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n'
-            'x.write(b"x" * 100)\n'
-            'x.madvise(mmap.MADV_DONTFORK)\n'
-            'print(flush=True)\n'
-            'time.sleep(1000)\n')
-    process = subprocess.Popen(['/usr/bin/python3', '-c', code], stdout=subprocess.PIPE)
+KEPT = '''
+import ctypes, sys, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+SIZE, ADVICE = int(sys.argv[1]), int(sys.argv[2])
+for place in 0, 1, 2:
+    # PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, and PROT_NONE around it
+    room = libc.mmap(None, ctypes.c_size_t(SIZE + 8192), 0, 0x22, -1, 0) + 4096
+    libc.mprotect(ctypes.c_void_p(room), ctypes.c_size_t(SIZE), 3)
+    for at in range(0, SIZE, 4096):
+        if at // 4096 % 8 != 5:     # others do not exist
+            ctypes.c_uint64.from_address(room + at).value = room + at
+    if place == 1:
+        assert libc.madvise(ctypes.c_void_p(room), ctypes.c_size_t(SIZE), ADVICE) == 0
+        sys.stdout.write('%d\\n' % room)
+sys.stdout.flush()
+time.sleep(1000)
+'''
+DONTFORK, WIPEONFORK = 10, 18
+
+
+def keeping(interpreter, size, advice):
+    """(a process, the address of its memory of that size and advice)"""
+    process = interpreter.run('-c', KEPT, str(size), str(advice), stdout=subprocess.PIPE, text=True)
+    return process, int(process.stdout.readline())
+
+
+@pytest.mark.parametrize('advice, mode', [(DONTFORK, 'fork'), (WIPEONFORK, 'stop')])
+def test_memory_kept_from_children_is_not_missed(advice, mode, newest, tmp_path):
+    """A frozen child would not have it, or would have zeros."""
+    process, at = keeping(newest, 5 << 20, advice)
     try:
-        process.stdout.readline()
+        path = str(tmp_path / 'core')
+        snapshot = json.loads(harness.memheap('info', str(process.pid), '--format', 'json')
+                              .stdout)['snapshot']
+        assert snapshot['mode'] == mode
+        if advice == WIPEONFORK:
+            assert 'MADV_WIPEONFORK' in snapshot['passed_over']
+            assert '0x%x' % at in refused(1, 'info', str(process.pid), '--mode', 'fork')
+        else:
+            assert snapshot['copied_in_pause_bytes'] == (5 << 20) // 8 * 7
+        harness.memheap('snapshot', str(process.pid), '-o', path)
+        for page in range(at, at + (5 << 20), 4096):
+            word, = struct.unpack('<Q', read_core(path, page, 8))
+            assert word == (0 if (page - at) // 4096 % 8 == 5 else page)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_much_memory_kept_from_children(newest):
+    """Would be a long pause: it is said, and stop is taken."""
+    process, at = keeping(newest, 80 << 20, DONTFORK)
+    try:
+        message = refused(1, 'info', str(process.pid), '--mode', 'fork')
+        assert 'MADV_DONTFORK' in message and '0x%x' % at in message
         snapshot = json.loads(harness.memheap('info', str(process.pid), '--format', 'json')
                               .stdout)['snapshot']
         assert snapshot['mode'] == 'stop' and 'MADV_DONTFORK' in snapshot['passed_over']

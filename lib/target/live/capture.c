@@ -316,7 +316,8 @@ static void copy(void *context, unsigned worker, size_t begin, size_t end)
 	for (size_t i = begin; i < end; i++) {
 		if (__atomic_load_n(&capture->late, __ATOMIC_RELAXED))
 			return;
-		capture_copy_piece(capture, &capture->pieces.items[i]);
+		if (!capture->pieces.items[i].settled)
+			capture_copy_piece(capture, &capture->pieces.items[i]);
 		if (live_now_ns() > capture->deadline_ns)
 			__atomic_store_n(&capture->late, true, __ATOMIC_RELAXED);
 	}

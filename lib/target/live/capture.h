@@ -27,6 +27,7 @@ struct capture_piece {
 	vaddr at;
 	uint8_t *to;
 	uint32_t size, copied; /* fewer when it could not be read */
+	bool settled;          /* it was copied before */
 };
 
 struct capture {

@@ -23,6 +23,7 @@
 
 #include "../../base/cleanup.h"
 #include "inject.h"
+#include "kept.h"
 #include "live.h"
 
 #define REAP_TRIES   50
@@ -181,31 +182,6 @@ void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets
 	attempt->live->left_zombie = child->pid > 0;
 }
 
-/* What the process keeps from its children (MADV_DONTFORK) can't be read there. */
-static struct memheap_error *check_mappings(const struct capture *capture,
-					    const struct live_child *child)
-{
-	_cleanup_(mappings_deinit) struct mappings frozen = { 0 };
-	size_t next = 0;
-
-	if (!mappings_read(&frozen, child->pid))
-		return error_create_errno("cannot read the child");
-	for (size_t i = 0; i < capture->mappings.list.count; i++) {
-		const struct mapping *mapping = &capture->mappings.list.items[i];
-
-		while (next < frozen.list.count && frozen.list.items[next].end <= mapping->start)
-			next++;
-		if (next < frozen.list.count && frozen.list.items[next].start <= mapping->start)
-			continue;
-		if (mapping->permissions & PF_R && !mapping->path)
-			return error_create(MEMHEAP_FAILED,
-					    "it keeps memory at 0x%llx from its children "
-					    "(MADV_DONTFORK)",
-					    (unsigned long long)mapping->start);
-	}
-	return NULL;
-}
-
 /* With all threads stopped: makes the child. */
 static struct memheap_error *make_child(struct live_attempt *attempt, struct injection *injection,
 					struct live_child *child)
@@ -226,22 +202,29 @@ static struct memheap_error *make_child(struct live_attempt *attempt, struct inj
 }
 
 /* Reads the frozen child while the process runs. */
-static struct memheap_error *read_child(struct capture *capture, const struct live_child *child)
+static struct memheap_error *read_child(struct capture *capture, const struct live_child *child,
+					const struct capture *kept)
 {
-	struct memheap_error *error = check_mappings(capture, child);
+	struct memheap_error *error = NULL;
 
 	capture->source = child->pid;
-	if (!error && !capture_pages(capture))
+	if (!capture_pages(capture))
 		error = error_create_errno("cannot read the pages of the child");
+	if (!error)
+		error = kept_find_wiped(capture, child->pid);
+	if (!error && !kept_add_pages(capture, kept))
+		error = &error_no_memory;
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");
 	if (!error)
 		error = capture_plan(capture, SCOPE_ALL);
 	if (!error)
 		error = capture_populate(capture);
-	if (!error)
-		capture_copy(capture);
-	return error;
+	if (error)
+		return error;
+	kept_put(capture, kept);
+	capture_copy(capture);
+	return NULL;
 }
 
 /* What of it may be asked before it is stopped. */
@@ -266,16 +249,21 @@ struct memheap_error *live_fork(struct live_attempt *attempt)
 	struct injection injection = { .pid = capture->pid };
 	struct live_child child = { 0 };
 	struct memheap_error *error = prepare(attempt, &injection.gadgets);
+	_cleanup_(capture_deinit) struct capture kept = { 0 };
+	uint64_t deadline_ns;
 
 	if (error)
 		return error;
-	error = threads_stop(&capture->threads, capture->pid,
-			     live_now_ns() + attempt->max_pause_ns);
+	deadline_ns = live_now_ns() + attempt->max_pause_ns;
+	error = threads_stop(&capture->threads, capture->pid, deadline_ns);
 	if (!error)
 		error = make_child(attempt, &injection, &child);
-	threads_resume(&capture->threads);
 	if (!error)
-		error = read_child(capture, &child);
+		error = kept_copy(&kept, capture, child.pid, deadline_ns);
+	threads_resume(&capture->threads);
+	attempt->live->while_stopped = capture_copied(&kept);
+	if (!error)
+		error = read_child(capture, &child, &kept);
 	live_kill_child(&child);
 	live_reap(attempt, &injection.gadgets, &child);
 	/* what is resident is that of the process, not of its child; it may have ended */
