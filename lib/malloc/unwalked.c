@@ -142,6 +142,24 @@ static bool add_libc_own(struct rest *rest, vaddr at)
 }
 
 /*
+ * What the loader's data that is read-only after relocation leads to: it was written before there
+ * was a malloc, so the loader has it by itself (elf/dl-find_object.c: _dlfo_nodelete_mappings).
+ */
+static bool find_loader_own(struct rest *rest, const struct module *loader)
+{
+	struct elf_symbol data = { 0 };
+	uint64_t word;
+
+	module_section(loader, ".data.rel.ro", &data);
+	for (uint64_t at = 0; at + 8 <= data.size; at += 8) {
+		if (image_u64(rest->image, data.address + at, &word) && find_range(rest, word) &&
+		    !add_libc_own(rest, word))
+			return false;
+	}
+	return true;
+}
+
+/*
  * What the C library has in anonymous memory, and allocators have pointers to: the descriptors of
  * threads, and the loader's of modules (elf/link.h: _r_debug.r_map, a list by l_next). The loader
  * makes these by itself up to its own; later, for dlopen(), by malloc.
@@ -161,6 +179,8 @@ static bool find_libc_own(struct rest *rest, const struct modules *modules,
 		if (module_symbol(&modules->list.items[i], "_r_debug", &symbol))
 			loader = &modules->list.items[i];
 	}
+	if (loader && !find_loader_own(rest, loader))
+		return false;
 	if (!loader || !image_u64(rest->image, symbol.address + R_DEBUG_MAP, &at))
 		return true;
 	for (int i = 0; i < LINK_MAPS_MAX && at; i++) {
