@@ -15,75 +15,53 @@
 
 static void cleanup_taken(struct malloc_taken *taken)
 {
-	free(taken->ranges.items);
-	free(taken->stacks.items);
+	ranges_deinit(&taken->ranges);
+	ranges_deinit(&taken->stacks);
 	free(taken->descriptors.items);
 }
 
-static int compare_ranges(const void *a, const void *b)
-{
-	const struct malloc_range *left = a, *right = b;
-
-	return left->start < right->start ? -1 : left->start > right->start;
-}
-
-static bool take_range(struct malloc_taken *taken, vaddr start, vaddr end)
-{
-	struct malloc_range *range = vector_push(&taken->ranges);
-
-	if (range)
-		*range = (struct malloc_range){ start, end };
-	return range;
-}
-
-/* Sorts the ranges, and joins those that overlap. */
-static void join_ranges(struct malloc_taken *taken)
-{
-	struct malloc_range *items = taken->ranges.items;
-	size_t kept = 0;
-
-	if (taken->ranges.count)
-		qsort(items, taken->ranges.count, sizeof(*items), compare_ranges);
-	for (size_t i = 0; i < taken->ranges.count; i++) {
-		if (kept && items[i].start < items[kept - 1].end)
-			items[kept - 1].end = MAX(items[kept - 1].end, items[i].end);
-		else
-			items[kept++] = items[i];
-	}
-	taken->ranges.count = kept;
-}
-
-/* What malloc can't own: other allocators' memory, stacks, stacks of Python frames. */
-static bool collect_taken(struct malloc_taken *taken, const struct block_map *map,
-			  const struct python *python, const struct stacks *stacks)
+bool blocks_add_taken(struct ranges *taken, const struct block_map *map,
+		      const struct python *python)
 {
 	const struct pymalloc *pymalloc = &map->pymalloc;
 
 	for (size_t i = 0; i < pymalloc->arenas.count; i++) {
 		vaddr start = pymalloc->arenas.items[i].start;
 
-		if (!take_range(taken, start, start + pymalloc->arena_bytes))
+		if (!ranges_add(taken, start, start + pymalloc->arena_bytes))
 			return false;
 	}
 	for (size_t i = 0; i < map->mimalloc.segments.count; i++) {
 		const struct mimalloc_segment *segment = &map->mimalloc.segments.items[i];
 
-		if (!take_range(taken, segment->start, segment->start + segment->size))
+		if (!ranges_add(taken, segment->start, segment->start + segment->size))
 			return false;
 	}
 	for (size_t i = 0; i < map->mimalloc.arenas.count; i++) {
 		const struct mimalloc_arena *arena = &map->mimalloc.arenas.items[i];
 
-		if (!take_range(taken, arena->start, arena->start + arena->size))
+		if (!ranges_add(taken, arena->start, arena->start + arena->size))
 			return false;
 	}
-	for (size_t i = 0; i < stacks->list.count; i++) {
-		struct malloc_range *range = vector_push(&taken->stacks);
-
-		if (!range)
+	for (size_t i = 0; i < python->frame_stacks.count; i++) {
+		if (!ranges_add(taken, python->frame_stacks.items[i].start,
+				python->frame_stacks.items[i].end))
 			return false;
-		*range = (struct malloc_range){ stacks->list.items[i].start,
-						stacks->list.items[i].end };
+	}
+	return true;
+}
+
+/* What malloc can't own: other allocators' memory, stacks, stacks of Python frames. */
+static bool collect_taken(struct malloc_taken *taken, const struct block_map *map,
+			  const struct python *python, const struct stacks *stacks)
+{
+	if (!blocks_add_taken(&taken->ranges, map, python))
+		return false;
+	ranges_join(&taken->ranges);
+	for (size_t i = 0; i < stacks->list.count; i++) {
+		if (!ranges_add(&taken->stacks, stacks->list.items[i].start,
+				stacks->list.items[i].end))
+			return false;
 	}
 	for (size_t i = 0; i < stacks->pointers.count; i++) {
 		vaddr *descriptor = vector_push(&taken->descriptors);
@@ -92,12 +70,6 @@ static bool collect_taken(struct malloc_taken *taken, const struct block_map *ma
 			return false;
 		*descriptor = stacks->pointers.items[i];
 	}
-	for (size_t i = 0; i < python->frame_stacks.count; i++) {
-		if (!take_range(taken, python->frame_stacks.items[i].start,
-				python->frame_stacks.items[i].end))
-			return false;
-	}
-	join_ranges(taken);
 	return true;
 }
 

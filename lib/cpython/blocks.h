@@ -139,6 +139,10 @@ struct memheap_error *blocks_build(struct block_map *map, const struct python *p
 
 void blocks_deinit(struct block_map *map);
 
+/* Adds what CPython's own allocators and its stacks of frames have; false when out of memory. */
+bool blocks_add_taken(struct ranges *taken, const struct block_map *map,
+		      const struct python *python);
+
 /* Makes room for the tags of `map->statics`, once they are known; false when out of memory. */
 bool blocks_add_statics(struct block_map *map);
 

@@ -1,35 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "free_slots.h"
 
-#include <stdlib.h>
-
-#include "../base/bisect.h"
-
 /* 3.9 Objects/listobject.c, PyList_MAXFREELIST; Objects/dictobject.c, PyDict_MAXFREELIST */
 #define STATIC_SLOTS 80
+/* A block may have less room to spare than this: pymalloc's and malloc's are multiples of it. */
+#define BLOCK_STEP 16
 /* So many pointers in a row to objects of the size of a list or dict are no accident. */
 #define RUN_MIN 8
 
-static bool add_range(struct free_slots *slots, vaddr start, vaddr end)
-{
-	struct slot_range *range = vector_push(&slots->list);
-
-	if (range)
-		*range = (struct slot_range){ start, end };
-	return range;
-}
-
-static bool add_field(struct free_slots *slots, const struct layout *layout, vaddr state,
+static bool add_field(struct ranges *slots, const struct layout *layout, vaddr state,
 		      enum field_id id)
 {
 	const struct field *field = &layout->fields[id];
 
 	return !layout_has(layout, id) ||
-	       add_range(slots, state + field->offset, state + field->offset + field->size);
+	       ranges_add(slots, state + field->offset, state + field->offset + field->size);
 }
 
 /* Adds the lists of an interpreter, or (free-threaded builds) of a thread. */
-static bool add_state(struct free_slots *slots, const struct layout *layout, vaddr state)
+static bool add_state(struct ranges *slots, const struct layout *layout, vaddr state)
 {
 	static const enum field_id lists[] = {
 		FIELD_FLOAT_FREE_LIST, FIELD_TUPLE_FREE_LISTS,    FIELD_LIST_FREE_LIST,
@@ -44,7 +33,7 @@ static bool add_state(struct free_slots *slots, const struct layout *layout, vad
 	return true;
 }
 
-static bool add_states(struct free_slots *slots, const struct python *python)
+static bool add_states(struct ranges *slots, const struct python *python)
 {
 	const struct layout *layout = &python->layout;
 	bool in_threads = layout_has(layout, FIELD_THREAD_FREE_LISTS);
@@ -95,14 +84,15 @@ static enum slot_target look_at(const struct heap_view *view, vaddr at)
 		return TARGET_PARKED;
 	if (tag_state(tag) == BLOCK_OBJECT && !is_list_or_dict(view, tag_type(tag)))
 		return TARGET_OTHER;
-	return block.size >= least && block.size < most + 16 ? TARGET_FITTING : TARGET_OTHER;
+	return block.size >= least && block.size < most + BLOCK_STEP ? TARGET_FITTING
+								     : TARGET_OTHER;
 }
 
 /*
  * Adds the arrays of static data that are free lists of list and dict: those whose first slots hold
  * dead ones, which nothing else does; and rows of stale pointers, where none is left.
  */
-static bool search_data(struct free_slots *slots, const struct heap_view *view,
+static bool search_data(struct ranges *slots, const struct heap_view *view,
 			const struct segment *segment, uint64_t size)
 {
 	uint64_t run = 0; /* slots that fit, before `at` */
@@ -120,7 +110,7 @@ static bool search_data(struct free_slots *slots, const struct heap_view *view,
 			end = MIN(size, at + STATIC_SLOTS * sizeof(vaddr));
 		}
 		if ((target == TARGET_PARKED || run >= RUN_MIN) &&
-		    !add_range(slots, segment->start + begin, segment->start + end))
+		    !ranges_add(slots, segment->start + begin, segment->start + end))
 			return false;
 		run = 0;
 		if (target == TARGET_PARKED)
@@ -129,7 +119,7 @@ static bool search_data(struct free_slots *slots, const struct heap_view *view,
 	return true;
 }
 
-static bool add_statics(struct free_slots *slots, const struct heap_view *view)
+static bool add_statics(struct ranges *slots, const struct heap_view *view)
 {
 	const struct python *python = view->python;
 	const struct image *image = python->memory.image;
@@ -147,33 +137,10 @@ static bool add_statics(struct free_slots *slots, const struct heap_view *view)
 	return true;
 }
 
-static int compare_ranges(const void *a, const void *b)
+bool free_slots_find(struct ranges *slots, const struct heap_view *view)
 {
-	const struct slot_range *left = a, *right = b;
+	bool found = add_states(slots, view->python) && add_statics(slots, view);
 
-	return left->start < right->start ? -1 : left->start > right->start;
-}
-
-bool free_slots_find(struct free_slots *slots, const struct heap_view *view)
-{
-	if (!add_states(slots, view->python) || !add_statics(slots, view))
-		return false;
-	if (slots->list.count)
-		qsort(slots->list.items, slots->list.count, sizeof(*slots->list.items),
-		      compare_ranges);
-	return true;
-}
-
-bool free_slots_have(const struct free_slots *slots, vaddr at)
-{
-	const struct slot_range *ranges = slots->list.items;
-	size_t after = bisect(i, slots->list.count, ranges[i].start <= at);
-
-	return after && at < ranges[after - 1].end;
-}
-
-void free_slots_deinit(struct free_slots *slots)
-{
-	free(slots->list.items);
-	*slots = (struct free_slots){ 0 };
+	ranges_join(slots);
+	return found;
 }

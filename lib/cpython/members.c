@@ -187,13 +187,6 @@ static bool find_members(struct type_table *table, const struct memory *memory, 
 	return true;
 }
 
-static int compare_addresses(const void *a, const void *b)
-{
-	vaddr left = *(const vaddr *)a, right = *(const vaddr *)b;
-
-	return left < right ? -1 : left > right;
-}
-
 /*
  * Marks the types that class statements made: theirs is the tp_traverse that most types made at run
  * time have, subtype_traverse(), which has no exported symbol. Each C type has one of its own.
@@ -210,7 +203,7 @@ static bool mark_python(struct type_table *table)
 		if (table->list.items[i].heap && table->list.items[i].traverse)
 			all[count++] = table->list.items[i].traverse;
 	}
-	qsort(all, count, sizeof(*all), compare_addresses);
+	qsort(all, count, sizeof(*all), vaddr_compare);
 	for (size_t i = 0; i < count; i++) {
 		run = i && all[i] == all[i - 1] ? run + 1 : 1;
 		if (run > longest) {

@@ -296,7 +296,7 @@ static bool scan_unwalked(struct type_table *table, const struct memory *memory,
 	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
 
 	for (size_t i = 0; i < malloc->unwalked.count; i++) {
-		const struct malloc_range *range = &malloc->unwalked.items[i];
+		const struct range *range = &malloc->unwalked.items[i];
 		const uint8_t *bytes =
 			image_at(memory->image, range->start, range->end - range->start);
 		vaddr at = round_up(range->start, PREHEADER_STEP);

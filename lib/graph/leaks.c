@@ -24,7 +24,7 @@ struct search {
 	struct id_map pages;              /* numbers of those that blocks lie on */
 	vaddr lowest, highest;            /* of the blocks */
 	VECTOR(struct word_place) pieces; /* of places */
-	struct free_slots slots;          /* words that hold nothing */
+	struct ranges slots;              /* words that hold nothing */
 	uint32_t int_type;                /* index of the type int, or TYPE_NONE */
 };
 
@@ -50,7 +50,7 @@ static void point(const struct search *search, vaddr at, vaddr to)
 	struct native_block *block;
 
 	/* the slots of free lists keep the addresses of blocks that were taken from there */
-	if (found == ID_NONE || (at && free_slots_have(&search->slots, at)))
+	if (found == ID_NONE || (at && ranges_hold(&search->slots, at)))
 		return;
 	block = &search->leaks->blocks.items[found];
 	__atomic_fetch_or(&block->hold, to == block->start ? POINTED_BEGIN : POINTED_INSIDE,
@@ -405,7 +405,7 @@ struct memheap_error *leaks_find(struct leaks *ret, const struct graph *graph,
 	*ret = (struct leaks){ 0 };
 	found = free_slots_find(&search.slots, sources->view) &&
 		find_blocks(&search, &roots->frames, parallel) && find_objects(&search, roots);
-	free_slots_deinit(&search.slots);
+	ranges_deinit(&search.slots);
 	id_map_deinit(&search.pages);
 	free(search.pieces.items);
 	return found ? NULL : &error_no_memory;

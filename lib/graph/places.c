@@ -15,74 +15,30 @@
 #define DESCRIPTOR_BYTES 2304
 #define TLS_MAX          (1ULL << 24)
 
-struct range {
-	vaddr start, end;
-};
-
 struct search {
 	struct places *places;
 	const struct root_sources *sources;
-	VECTOR(struct range) taken; /* by allocators and Python frames; by start */
-	VECTOR(vaddr) pointers;     /* thread pointers, in order */
-	uint64_t tls_bytes;         /* on each side of them */
-	bool failed;                /* out of memory */
+	struct ranges taken;    /* by allocators and Python frames; joined */
+	VECTOR(vaddr) pointers; /* thread pointers, in order */
+	uint64_t tls_bytes;     /* on each side of them */
+	bool failed;            /* out of memory */
 };
 
-static void take_range(struct search *search, vaddr start, vaddr end)
-{
-	struct range *range = vector_push(&search->taken);
-
-	if (range)
-		*range = (struct range){ start, end };
-	else
-		search->failed = true;
-}
-
-static int compare_ranges(const void *a, const void *b)
-{
-	const struct range *left = a, *right = b;
-
-	return left->start < right->start ? -1 : left->start > right->start;
-}
-
-/* Lists what allocators and Python frames have, in order and without overlaps. */
-static void find_taken(struct search *search)
+/* Lists what allocators and Python frames have. */
+static bool find_taken(struct search *search)
 {
 	const struct heap_view *view = search->sources->view;
-	const struct block_map *map = view->map;
-	size_t kept = 0;
+	const struct malloc_map *malloc = &view->map->malloc;
 
-	for (size_t i = 0; i < map->pymalloc.arenas.count; i++)
-		take_range(search, map->pymalloc.arenas.items[i].start,
-			   map->pymalloc.arenas.items[i].start + map->pymalloc.arena_bytes);
-	for (size_t i = 0; i < map->mimalloc.segments.count; i++)
-		take_range(search, map->mimalloc.segments.items[i].start,
-			   map->mimalloc.segments.items[i].start +
-				   map->mimalloc.segments.items[i].size);
-	for (size_t i = 0; i < map->mimalloc.arenas.count; i++)
-		take_range(search, map->mimalloc.arenas.items[i].start,
-			   map->mimalloc.arenas.items[i].start +
-				   map->mimalloc.arenas.items[i].size);
-	for (size_t i = 0; i < map->malloc.heaps.count; i++)
-		take_range(search, map->malloc.heaps.items[i].start,
-			   map->malloc.heaps.items[i].end);
-	for (size_t i = 0; i < view->python->frame_stacks.count; i++)
-		take_range(search, view->python->frame_stacks.items[i].start,
-			   view->python->frame_stacks.items[i].end);
-	if (search->failed || !search->taken.count)
-		return;
-	qsort(search->taken.items, search->taken.count, sizeof(*search->taken.items),
-	      compare_ranges);
-	for (size_t i = 0; i < search->taken.count; i++) {
-		struct range range = search->taken.items[i];
-
-		if (kept && range.start < search->taken.items[kept - 1].end)
-			search->taken.items[kept - 1].end =
-				MAX(search->taken.items[kept - 1].end, range.end);
-		else
-			search->taken.items[kept++] = range;
+	if (!blocks_add_taken(&search->taken, view->map, view->python))
+		return false;
+	for (size_t i = 0; i < malloc->heaps.count; i++) {
+		if (!ranges_add(&search->taken, malloc->heaps.items[i].start,
+				malloc->heaps.items[i].end))
+			return false;
 	}
-	search->taken.count = kept;
+	ranges_join(&search->taken);
+	return true;
 }
 
 static void add_place(struct search *search, vaddr start, vaddr end, enum place_kind kind)
@@ -183,13 +139,6 @@ static void search_frames(struct search *search, const struct frame_list *frames
 	}
 }
 
-static int compare_addresses(const void *a, const void *b)
-{
-	vaddr left = *(const vaddr *)a, right = *(const vaddr *)b;
-
-	return left < right ? -1 : left > right;
-}
-
 /* Finds the thread pointers, and how far thread-local data reach around them. */
 static void find_tls(struct search *search)
 {
@@ -205,7 +154,7 @@ static void find_tls(struct search *search)
 	}
 	if (search->pointers.count)
 		qsort(search->pointers.items, search->pointers.count,
-		      sizeof(*search->pointers.items), compare_addresses);
+		      sizeof(*search->pointers.items), vaddr_compare);
 	for (size_t i = 0; i < modules->list.count; i++)
 		search->tls_bytes += MIN(modules->list.items[i].headers.tls_bytes, TLS_MAX);
 	search->tls_bytes = round_up(MAX(search->tls_bytes, DESCRIPTOR_BYTES), 64);
@@ -217,12 +166,12 @@ bool places_find(struct places *places, const struct root_sources *sources,
 	const struct image *image = sources->view->python->memory.image;
 	struct search search = { .places = places, .sources = sources };
 
-	find_taken(&search);
+	search.failed = !find_taken(&search);
 	find_tls(&search);
 	for (size_t i = 0; i < image->segments.count && !search.failed; i++)
 		search_segment(&search, &image->segments.items[i]);
 	search_frames(&search, frames);
-	free(search.taken.items);
+	ranges_deinit(&search.taken);
 	free(search.pointers.items);
 	return !search.failed;
 }

@@ -18,9 +18,9 @@ struct search {
 	struct roots *roots;
 	const struct graph *graph;
 	const struct root_sources *sources;
-	struct free_slots slots; /* words that hold nothing */
-	struct finds *finds;     /* by worker */
-	bool failed;             /* out of memory */
+	struct ranges slots; /* words that hold nothing */
+	struct finds *finds; /* by worker */
+	bool failed;         /* out of memory */
 };
 
 /* Adds the object that begins at `to`, if one does. */
@@ -49,7 +49,7 @@ static void add_words(struct search *search, enum root_kind kind, vaddr at, uint
 	for (uint64_t i = 0; bytes && i + sizeof(vaddr) <= MIN(size, room); i += sizeof(vaddr)) {
 		vaddr to = load_u64(bytes + i);
 
-		if (to && to % sizeof(vaddr) == 0 && !free_slots_have(&search->slots, at + i))
+		if (to && to % sizeof(vaddr) == 0 && !ranges_hold(&search->slots, at + i))
 			add_root(search, kind, at + i, to, NULL);
 	}
 }
@@ -307,7 +307,7 @@ struct memheap_error *roots_find(struct roots *roots, const struct graph *graph,
 		found = add_places(&search) && add_c_memory(&search, parallel) && !search.failed &&
 			sort_by_kind(roots);
 	}
-	free_slots_deinit(&search.slots);
+	ranges_deinit(&search.slots);
 	return found ? NULL : &error_no_memory;
 }
 

@@ -111,7 +111,7 @@ static bool walk_chunks(struct walk *walk)
 			next = resync(walk, at);
 			gap_add(walk->gaps, GAP_HEAP_DAMAGED, at, next - at);
 			walk->damaged += next - at;
-			if (!malloc_add_unwalked(walk->map, at, next))
+			if (!ranges_add(&walk->map->unwalked, at, next))
 				return false;
 			at = next;
 			continue;
@@ -221,7 +221,7 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 	if (starts_well(image, start, end, top))
 		return add_heap(map, image, start, end, start, top, 0, gaps);
 	gap_add(gaps, GAP_HEAP_DAMAGED, start, end - start);
-	return malloc_add_unwalked(map, start, end);
+	return ranges_add(&map->unwalked, start, end);
 }
 
 /* Where the chunks of a heap begin, behind its heap_info and, in the first one, the arena. */
@@ -348,7 +348,7 @@ void malloc_unload(struct malloc_map *map)
 	free(map->arenas.items);
 	free(map->heaps.items);
 	free(map->chunks.items);
-	free(map->unwalked.items);
+	ranges_deinit(&map->unwalked);
 	free(map->foreign.items);
 	*map = (struct malloc_map){ 0 };
 }

@@ -62,9 +62,6 @@ vaddr malloc_taken_from(const struct malloc_map *map, const struct malloc_taken 
 /* Whether [start, end) overlaps a range that is taken for certain. */
 bool malloc_overlaps_taken(const struct malloc_taken *taken, vaddr start, vaddr end);
 
-/* False when out of memory. */
-bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end);
-
 /* Finds the memory of other allocators; where there is no glibc malloc, all anonymous memory that
  * nobody has taken may be theirs. Each is a gap. False when out of memory. */
 bool malloc_find_unwalked(struct malloc_map *map, const struct image *image,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "../base/notices.h"
+#include "../base/ranges.h"
 #include "../modules/modules.h"
 
 enum chunk_state {
@@ -45,10 +46,6 @@ struct malloc_arena {
 	uint64_t system_bytes;
 };
 
-struct malloc_range {
-	vaddr start, end;
-};
-
 /* Allocators that are known by name, and not looked into. */
 enum foreign_kind { FOREIGN_NONE, FOREIGN_JEMALLOC, FOREIGN_TCMALLOC, FOREIGN_MUSL, FOREIGN_KINDS };
 
@@ -69,7 +66,7 @@ struct malloc_map {
 	VECTOR(struct heap) heaps;   /* by start */
 	VECTOR(struct chunk) chunks; /* by start */
 	/* where malloc's chunks, or another allocator's, may be that could not be walked */
-	VECTOR(struct malloc_range) unwalked;
+	struct ranges unwalked;
 	VECTOR(struct foreign_range) foreign; /* by start; in `unwalked` too */
 	enum foreign_kind foreign_kind;       /* of the last one that was met; NONE: none */
 	const struct module *foreign_module;
@@ -77,9 +74,9 @@ struct malloc_map {
 
 /* Memory that is not malloc's. */
 struct malloc_taken {
-	VECTOR(struct malloc_range) ranges; /* for certain; by start, without overlaps */
-	VECTOR(struct malloc_range) stacks; /* probably; by start, without overlaps */
-	VECTOR(vaddr) descriptors;          /* one of the C library in each thread's */
+	struct ranges ranges;      /* for certain; joined */
+	struct ranges stacks;      /* probably; by start, without overlaps */
+	VECTOR(vaddr) descriptors; /* one of the C library in each thread's */
 };
 
 /* Walks malloc. A heap that can't be walked is a gap; no malloc at all leaves the map empty. */

@@ -69,15 +69,6 @@ struct rest {
 	size_t left;                         /* how many are still nobody's */
 };
 
-bool malloc_add_unwalked(struct malloc_map *map, vaddr start, vaddr end)
-{
-	struct malloc_range *range = vector_push(&map->unwalked);
-
-	if (range)
-		*range = (struct malloc_range){ start, end };
-	return range;
-}
-
 bool malloc_is_unwalked(const struct malloc_map *map, vaddr at)
 {
 	for (size_t i = 0; i < map->unwalked.count; i++) {
@@ -291,7 +282,7 @@ static bool keep(struct malloc_map *map, const struct rest *rest, struct gaps *g
 		if (range->kind == FOREIGN_NONE && map->found)
 			continue;
 		gap_add(gaps, GAP_MALLOC_UNKNOWN, range->start, range->end - range->start);
-		if (!malloc_add_unwalked(map, range->start, range->end))
+		if (!ranges_add(&map->unwalked, range->start, range->end))
 			return false;
 		if (range->kind == FOREIGN_NONE)
 			continue;

@@ -240,7 +240,7 @@ static void leaves_a_ring_of_arenas_that_misses_the_first(void **state)
 
 static void leaves_memory_of_others_alone(void **state)
 {
-	struct malloc_range arena = { HEAP_AT + 0x1000, HEAP_AT + 0x1800 };
+	struct range arena = { HEAP_AT + 0x1000, HEAP_AT + 0x1800 };
 	struct process_memory memory;
 
 	(void)state;
