@@ -326,7 +326,9 @@ static void release_claims(struct worker *worker, struct block_map *map, uint32_
 	}
 }
 
-/* Decides one conflict: a tracked object stays one, anything else is a buffer. */
+/* Decides one conflict: a tracked object stays one. Anything else is a buffer, and what looks like
+ * an object is left over in it from before: the characters of a short string, behind which is the
+ * type of an object that was freed. */
 static void settle(const struct pass *pass, struct worker *worker, const struct conflict *conflict)
 {
 	block_tag *tag = &pass->map->tags[conflict->id];
@@ -345,7 +347,6 @@ static void settle(const struct pass *pass, struct worker *worker, const struct 
 		account(pass, worker, &verdict, &measure, size, 0, -1);
 		release_claims(worker, pass->map, verdict.type);
 		*tag = conflict->claim;
-		gap_add(&worker->gaps, GAP_CLAIM_CONFLICT, verdict.object.at, 0);
 	} else if (!verdict.tracked && conflict->claim) {
 		*tag = merge_claims(conflict->claim, *tag);
 	}
