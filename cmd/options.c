@@ -24,8 +24,9 @@ const struct option_row option_rows[] = {
 	{ OPTION_ASCENDING, "ascending", 0, ARGUMENT_NONE, NULL, NULL, COMMANDS_TABLES,
 	  "Sort smallest first" },
 	{ OPTION_LIMIT, "limit", 'n', ARGUMENT_WORD, "N", NULL, COMMANDS_TABLES | COMMAND_WATCH,
-	  "Print at most N rows of the main table; 0: all. Default: all, but 50 of types, "
-	  "objects, paths and retained as a table, 50 of paths drawn, and 20 types of watch" },
+	  "Print at most N rows of the main table and of tables of examples; 0: all. Default: all, "
+	  "but 100 examples, 50 of types, objects, paths and retained as a table, 50 of paths "
+	  "drawn, and 20 types of watch" },
 	{ OPTION_TYPE, "type", 't', ARGUMENT_WORD, "GLOB", NULL,
 	  COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED | COMMAND_REFCOUNTS |
 		  COMMAND_LEAKS,
@@ -271,7 +272,7 @@ static bool set_query(struct settings *settings, const struct option_row *row, c
 		query->ascending = true;
 		return true;
 	case OPTION_LIMIT:
-		settings->limit_given = true;
+		query->limit_given = true;
 		return parse_count(value, &query->limit) || complain(row, value, "a number");
 	case OPTION_TYPE:
 		query->type = value;

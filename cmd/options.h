@@ -120,7 +120,6 @@ struct settings {
 	const char *output;     /* NULL: standard output */
 	const char *debuginfod; /* NULL: as the environment says */
 	const char *table;
-	bool limit_given;
 	enum memheap_core_content core_content;
 	const char *by;       /* what is retained by: thread, …; NULL: all of them */
 	const char *suspects; /* auto, always, never; NULL: auto */

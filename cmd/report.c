@@ -203,7 +203,8 @@ int command_report(const struct command *command, const struct settings *given)
 	    (settings.argument_count > 1 &&
 	     !parse_address(settings.arguments[1], &settings.query.address)))
 		return MEMHEAP_USAGE;
-	if (!settings.limit_given && (settings.dot || settings.format == format_find("table")) &&
+	if (!settings.query.limit_given &&
+	    (settings.dot || settings.format == format_find("table")) &&
 	    (settings.tree ||
 	     command->bit & (COMMAND_TYPES | COMMAND_OBJECTS | COMMAND_PATH | COMMAND_RETAINED)))
 		settings.query.limit = DEFAULT_ROWS;

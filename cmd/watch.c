@@ -291,7 +291,7 @@ int command_watch(const struct command *command, const struct settings *given)
 	struct watch watch = {
 		.pid = settings.arguments[0],
 		.terminal = isatty(STDOUT_FILENO) && settings.format == format_find("table"),
-		.rows = settings.limit_given ? settings.query.limit : ROWS,
+		.rows = settings.query.limit_given ? settings.query.limit : ROWS,
 		.began_ms = watch_now_ms(),
 	};
 	struct memheap_error *error;

@@ -228,7 +228,8 @@ struct memheap_query {
 	bool references;    /* in the report "objects": what each of them refers to */
 	const char *sort;   /* a column of the main table; NULL: its own order */
 	bool ascending;
-	uint64_t limit; /* rows of the main table; 0: all of them */
+	uint64_t limit;   /* rows of the main table; 0: all of them */
+	bool limit_given; /* for tables of examples, too, which have up to 100 rows else */
 
 	/* for the report "retained" */
 	uint64_t depth; /* levels of trees; 0: 3 */

@@ -8,15 +8,6 @@
 #define EXAMPLES_OF_TYPE 5   /* unless a limit is given */
 #define EXAMPLES_MAX     100 /* likewise, of all types */
 
-static int compare_names(const void *a, const void *b, void *closure)
-{
-	const struct type_sum *sums = closure;
-	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-	int order = strcmp(sums[left].name, sums[right].name);
-
-	return order ? order : left < right ? -1 : left > right;
-}
-
 bool by_type_init(struct by_type *types, const struct memheap_report *report)
 {
 	const struct type_table *table = &report->snapshot->objects.types;
@@ -27,23 +18,14 @@ bool by_type_init(struct by_type *types, const struct memheap_report *report)
 		.pattern = report->query.type,
 		.count = count,
 		.sums = calloc(count + 1, sizeof(*types->sums)),
-		.first = calloc(count + 1, sizeof(*types->first)),
 		.order = calloc(count + 1, sizeof(*types->order)),
 		.place = calloc(count + 1, sizeof(*types->place)),
 	};
-	if (!types->sums || !types->first || !types->order || !types->place)
+	if (!types->sums || !types->order || !types->place)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		types->sums[i].name = table->list.items[i].name;
 		types->order[i] = i;
-	}
-	qsort_r(types->order, count, sizeof(*types->order), compare_names, types->sums);
-	for (size_t i = 0; i < count; i++) {
-		uint32_t type = types->order[i], before = i ? types->order[i - 1] : type;
-
-		types->first[type] = i && !strcmp(types->sums[type].name, types->sums[before].name)
-					     ? types->first[before]
-					     : type;
 	}
 	return true;
 }
@@ -51,7 +33,6 @@ bool by_type_init(struct by_type *types, const struct memheap_report *report)
 void by_type_deinit(struct by_type *types)
 {
 	free(types->sums);
-	free(types->first);
 	free(types->order);
 	free(types->place);
 	*types = (struct by_type){ 0 };
@@ -59,7 +40,9 @@ void by_type_deinit(struct by_type *types)
 
 static uint32_t sum_index(const struct by_type *types, object_id id)
 {
-	return types->first[tag_type(types->s->blocks.tags[types->s->graph.blocks[id]])];
+	const struct memheap_snapshot *s = types->s;
+
+	return s->objects.types.list.items[graph_type(&s->graph, &s->blocks, id)].namesake;
 }
 
 struct type_sum *by_type_sum(const struct by_type *types, object_id id)
@@ -67,16 +50,25 @@ struct type_sum *by_type_sum(const struct by_type *types, object_id id)
 	return &types->sums[sum_index(types, id)];
 }
 
+struct type_sum *by_type_add(const struct by_type *types, const struct object_info *info)
+{
+	const struct type *type = &types->s->objects.types.list.items[info->type];
+	struct type_sum *sum = &types->sums[type->namesake];
+
+	sum->objects++;
+	sum->shallow += info->shallow_bytes;
+	return sum;
+}
+
 struct type_sum *by_type_count(const struct by_type *types, object_id id)
 {
 	const struct memheap_snapshot *s = types->s;
-	struct type_sum *sum = by_type_sum(types, id);
 	struct object_info info;
 
-	sum->objects++;
 	if (objects_get(&s->objects, &s->blocks, &s->python, s->graph.blocks[id], &info))
-		sum->shallow += info.shallow_bytes;
-	return sum;
+		return by_type_add(types, &info);
+	by_type_sum(types, id)->objects++;
+	return by_type_sum(types, id);
 }
 
 static int compare_sums(const void *a, const void *b, void *closure)
@@ -91,16 +83,62 @@ static int compare_sums(const void *a, const void *b, void *closure)
 	return strcmp(left->name, right->name);
 }
 
-void by_type_order(struct by_type *types)
+/* Orders the sums by bytes, then by objects. */
+static void order_sums(struct by_type *types)
 {
 	qsort_r(types->order, types->count, sizeof(*types->order), compare_sums, types->sums);
 	for (uint32_t i = 0; i < types->count; i++)
 		types->place[types->order[i]] = i;
 }
 
-bool by_type_wants(const struct by_type *types, const struct type_sum *sum)
+/* Whether a row is to be made of the sum. */
+static bool wants(const struct by_type *types, const struct type_sum *sum)
 {
 	return sum->objects && (!types->pattern || !fnmatch(types->pattern, sum->name, 0));
+}
+
+struct type_sum by_type_rows(struct by_type *types, struct memheap_report *report,
+			     const struct memheap_table_shape *shape, type_row_fn *more,
+			     void *closure)
+{
+	struct type_sum all = { 0 };
+
+	order_sums(types);
+	for (size_t i = 0; i < types->count; i++) {
+		const struct type_sum *sum = &types->sums[types->order[i]];
+		struct memheap_cell *row;
+
+		all.objects += sum->objects;
+		all.shallow += sum->shallow;
+		for (size_t j = 0; j < ARRAY_SIZE(sum->other); j++)
+			all.other[j] += sum->other[j];
+		if (!wants(types, sum))
+			continue;
+		row = report_row(report, shape);
+		row[BY_TYPE_TYPE] = cell_text(sum->name);
+		row[BY_TYPE_OBJECTS] = cell_number(sum->objects);
+		row[BY_TYPE_SHALLOW] = cell_number(sum->shallow);
+		if (more)
+			more(closure, row, sum);
+	}
+	return all;
+}
+
+struct memheap_cell *example_row(struct memheap_report *report,
+				 const struct memheap_table_shape *shape, object_id id)
+{
+	const struct memheap_snapshot *s = report->snapshot;
+	struct memheap_cell *row = report_row(report, shape);
+	uint32_t type = graph_type(&s->graph, &s->blocks, id);
+	struct object_info info;
+
+	row[EXAMPLE_TYPE] = cell_text(s->objects.types.list.items[type].name);
+	if (!objects_get(&s->objects, &s->blocks, &s->python, s->graph.blocks[id], &info))
+		return row;
+	row[EXAMPLE_ADDRESS] = cell_number(info.at);
+	row[EXAMPLE_SHALLOW] = cell_number(info.shallow_bytes);
+	row[EXAMPLE_REFCOUNT] = cell_number(info.refcount);
+	return row;
 }
 
 /* An object, and the place of its type. */
@@ -118,9 +156,10 @@ static int compare_examples(const void *a, const void *b)
 	return left->id < right->id ? -1 : left->id > right->id;
 }
 
-bool by_type_examples(const struct by_type *types, uint64_t limit, wanted_fn *wanted,
-		      object_row_fn *row, void *closure)
+bool by_type_examples(const struct by_type *types, const struct memheap_query *query,
+		      wanted_fn *wanted, object_row_fn *row, void *closure)
 {
+	uint64_t most = query_examples(query, EXAMPLES_MAX);
 	VECTOR(struct example) examples = { 0 };
 	uint64_t of_type = 0, added = 0;
 	bool stored = true;
@@ -128,7 +167,7 @@ bool by_type_examples(const struct by_type *types, uint64_t limit, wanted_fn *wa
 	for (object_id id = 0; id < types->s->graph.count && stored; id++) {
 		struct example *example;
 
-		if (!wanted(closure, id) || !by_type_wants(types, by_type_sum(types, id)))
+		if (!wanted(closure, id) || !wants(types, by_type_sum(types, id)))
 			continue;
 		example = vector_push(&examples);
 		stored = example;
@@ -137,11 +176,11 @@ bool by_type_examples(const struct by_type *types, uint64_t limit, wanted_fn *wa
 	}
 	if (examples.count)
 		qsort(examples.items, examples.count, sizeof(*examples.items), compare_examples);
-	for (size_t i = 0; i < examples.count && added < (limit ? limit : EXAMPLES_MAX); i++) {
+	for (size_t i = 0; i < examples.count && added < most; i++) {
 		bool same = i && examples.items[i].place == examples.items[i - 1].place;
 
 		of_type = same ? of_type + 1 : 1;
-		if (!limit && of_type > EXAMPLES_OF_TYPE)
+		if (!query->limit_given && of_type > EXAMPLES_OF_TYPE)
 			continue;
 		row(closure, examples.items[i].id);
 		added++;

@@ -6,6 +6,7 @@
 #include "../base/cleanup.h"
 #include "../graph/cycles.h"
 #include "../graph/names.h"
+#include "by_type.h"
 #include "sections.h"
 
 #define EXAMPLES_MAX 20 /* types with an example */
@@ -47,14 +48,7 @@ static const struct memheap_table_shape sum_shape = {
 	.column_count = ARRAY_SIZE(sum_columns),
 };
 
-enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW };
-
-static const struct memheap_column types_columns[] = {
-	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The type's name" },
-	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT, "How many objects" },
-	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			    "What sys.getsizeof() would say of them" },
-};
+static const struct memheap_column types_columns[] = { BY_TYPE_COLUMNS_OF("How many objects") };
 
 #define TYPES_TABLE(name, key_, title_, doc_)              \
 	static const struct memheap_table_shape name = {   \
@@ -73,14 +67,10 @@ TYPES_TABLE(uncollectable_shape, "uncollectable", "Uncollectable",
 	    "Unreachable objects that gc.collect() would not free, by type");
 TYPES_TABLE(garbage_shape, "garbage", "In gc.garbage", "What is in gc.garbage, by type");
 
-enum { OBJECTS_TYPE, OBJECTS_ADDRESS, OBJECTS_SHALLOW, OBJECTS_REFCOUNT, OBJECTS_CYCLE };
+enum { OBJECTS_CYCLE = EXAMPLE_COLUMNS };
 
 static const struct memheap_column objects_columns[] = {
-	[OBJECTS_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The object's type" },
-	[OBJECTS_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "Where the object begins" },
-	[OBJECTS_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			      "What sys.getsizeof() would say of it" },
-	[OBJECTS_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT, "PyObject.ob_refcnt" },
+	EXAMPLE_COLUMNS_OF_OBJECT,
 	[OBJECTS_CYCLE] = { "cycle", "CYCLE", MEMHEAP_TEXT,
 			    "The shortest cycle through it; or one that holds it, if it is on "
 			    "none: "
@@ -104,12 +94,7 @@ static const struct memheap_table_shape *const tables[] = {
 	&diagnostics_shape,   NULL,
 };
 
-/* The objects of one type and one fate. */
-struct totals {
-	const char *name;
-	uint64_t objects, shallow;
-	object_id example; /* the first one */
-};
+enum { OTHER_EXAMPLE }; /* what is kept by type: the first object */
 
 /* The analysis at work. */
 struct work {
@@ -117,114 +102,22 @@ struct work {
 	struct heap_view view;
 	const struct graph *graph;
 	struct cycles cycles;
-	size_t type_count;
-	struct totals *totals;  /* by fate, then type */
-	struct totals *garbage; /* by type: what is in gc.garbage */
+	struct by_type fates[FATES];
+	struct by_type garbage; /* what is in gc.garbage */
 };
-
-/* The totals of type `type`, with one more object. */
-static void count_object(struct totals *totals, const struct work *work, object_id id)
-{
-	const struct memheap_snapshot *s = work->report->snapshot;
-	struct object_info info;
-
-	if (!objects_get(&s->objects, &s->blocks, &s->python, work->graph->blocks[id], &info))
-		return;
-	totals += info.type;
-	if (!totals->objects++)
-		totals->example = id;
-	totals->name = s->objects.types.list.items[info.type].name;
-	totals->shallow += info.shallow_bytes;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	const struct totals *left = a, *right = b;
-
-	if (!left->objects || !right->objects)
-		return left->objects ? -1 : right->objects != 0;
-	return strcmp(left->name, right->name);
-}
-
-static int compare_sizes(const void *a, const void *b)
-{
-	const struct totals *left = a, *right = b;
-
-	if (left->shallow != right->shallow)
-		return left->shallow > right->shallow ? -1 : 1;
-	return strcmp(left->name, right->name);
-}
-
-/* Makes one of types of the same name, puts the largest first, and returns their number. */
-static size_t merge_names(struct totals *totals, size_t count)
-{
-	size_t kept = 0;
-
-	qsort(totals, count, sizeof(*totals), compare_names);
-	for (size_t i = 0; i < count && totals[i].objects; i++) {
-		if (kept && !strcmp(totals[kept - 1].name, totals[i].name)) {
-			totals[kept - 1].objects += totals[i].objects;
-			totals[kept - 1].shallow += totals[i].shallow;
-			totals[kept - 1].example = MIN(totals[kept - 1].example, totals[i].example);
-		} else {
-			totals[kept++] = totals[i];
-		}
-	}
-	qsort(totals, kept, sizeof(*totals), compare_sizes);
-	return kept;
-}
-
-/* Adds a row for each of the types, and returns the sum. */
-static struct totals add_types_rows(struct memheap_report *report,
-				    const struct memheap_table_shape *shape,
-				    const struct totals *totals, size_t count)
-{
-	struct totals sum = { 0 };
-
-	for (size_t i = 0; i < count; i++) {
-		struct memheap_cell *row = report_row(report, shape);
-
-		row[TYPES_TYPE] = cell_text(totals[i].name);
-		row[TYPES_OBJECTS] = cell_number(totals[i].objects);
-		row[TYPES_SHALLOW] = cell_number(totals[i].shallow);
-		sum.objects += totals[i].objects;
-		sum.shallow += totals[i].shallow;
-	}
-	return sum;
-}
-
-/* A reference that is looked for. */
-struct wanted {
-	block_id to;
-	bool found;
-	struct reference reference;
-};
-
-static void compare_reference(void *closure, block_id to, const struct reference *reference)
-{
-	struct wanted *wanted = closure;
-
-	if (wanted->found || to != wanted->to || reference->kind != REFERENCE_STRONG)
-		return;
-	wanted->found = true;
-	wanted->reference = *reference;
-}
 
 /* "list [0]": the type of `from`, and what it calls `to`. */
 static const char *name_step(const struct work *work, object_id from, object_id to)
 {
 	struct memheap_report *report = work->report;
-	struct wanted wanted = { .to = work->graph->blocks[to] };
-	struct object object;
-	const char *name = NULL;
+	const struct type_table *types = &report->snapshot->objects.types;
+	const char *name =
+		step_name(&work->view, work->graph->blocks[from], work->graph->blocks[to],
+			  report->query.values, &report->strings);
 
-	if (!object_get(&work->view, work->graph->blocks[from], &object))
-		return "?";
-	references_visit(&work->view, &object, compare_reference, &wanted);
-	if (wanted.found)
-		name = reference_name(&work->view, &wanted.reference, report->query.values,
-				      &report->strings);
-	return report_text(report, "%s %s", object.type->name, name ? name : "?");
+	return report_text(report, "%s %s",
+			   types->list.items[graph_type(work->graph, work->view.map, from)].name,
+			   name ? name : "?");
 }
 
 static const char *draw_cycle(const struct work *work, const struct cycle_search *search)
@@ -248,34 +141,30 @@ static const char *draw_cycle(const struct work *work, const struct cycle_search
 	return report_text(work->report, "%sthe first", text);
 }
 
-static void add_examples(const struct work *work, const struct totals *totals, size_t count)
+static void add_examples(const struct work *work)
 {
-	const struct memheap_snapshot *s = work->report->snapshot;
+	const struct by_type *types = &work->fates[FATE_COLLECTED];
 	struct cycle_search search;
 
-	if (!cycle_search_init(&search, work->graph, &work->cycles)) {
+	if (!cycle_search_init(&search, work->graph, &work->cycles))
 		work->report->failed = true;
-		count = 0;
-	}
-	for (size_t i = 0; i < MIN(count, EXAMPLES_MAX); i++) {
-		struct memheap_cell *row = report_row(work->report, &objects_shape);
-		struct object_info info;
+	for (size_t i = 0; i < MIN(types->count, EXAMPLES_MAX) && !work->report->failed; i++) {
+		const struct type_sum *sum = &types->sums[types->order[i]];
+		object_id id = (object_id)sum->other[OTHER_EXAMPLE];
+		struct memheap_cell *row;
 
-		if (!objects_get(&s->objects, &s->blocks, &s->python,
-				 work->graph->blocks[totals[i].example], &info))
-			continue;
-		row[OBJECTS_TYPE] = cell_text(totals[i].name);
-		row[OBJECTS_ADDRESS] = cell_number(info.at);
-		row[OBJECTS_SHALLOW] = cell_number(info.shallow_bytes);
-		row[OBJECTS_REFCOUNT] = cell_number(info.refcount);
-		if (cycle_search_run(&search, totals[i].example))
+		/* types without objects come last */
+		if (!sum->objects)
+			break;
+		row = example_row(work->report, &objects_shape, id);
+		if (cycle_search_run(&search, id))
 			row[OBJECTS_CYCLE] = cell_text(draw_cycle(work, &search));
 	}
 	cycle_search_deinit(&search);
 }
 
 /* Counts what is in the gc.garbage of each interpreter; false when nothing tells where that is. */
-static bool count_garbage(const struct work *work)
+static bool count_garbage(struct work *work)
 {
 	const struct python *python = &work->report->snapshot->python;
 	vaddr before = 0;
@@ -297,42 +186,45 @@ static bool count_garbage(const struct work *work)
 		if (id == OBJECT_NONE)
 			continue;
 		for (uint32_t j = out->first[id]; j < out->first[id + 1]; j++)
-			count_object(work->garbage, work, edge_id(out->to[j]));
+			by_type_count(&work->garbage, edge_id(out->to[j]));
 	}
 	return known;
 }
 
-static struct totals add_fate(const struct work *work, enum fate fate,
-			      const struct memheap_table_shape *shape)
+static void count_fates(struct work *work)
 {
-	struct totals *totals = &work->totals[fate * work->type_count];
-	size_t count = merge_names(totals, work->type_count);
+	for (object_id id = 0; id < work->graph->count; id++) {
+		enum fate fate = work->cycles.fates[id];
+		struct type_sum *sum;
 
-	if (fate == FATE_COLLECTED)
-		add_examples(work, totals, count);
-	return add_types_rows(work->report, shape, totals, count);
+		if (fate == FATE_STAYS)
+			continue;
+		sum = by_type_count(&work->fates[fate], id);
+		if (sum->objects == 1)
+			sum->other[OTHER_EXAMPLE] = id;
+	}
 }
 
-static void add_tables(const struct work *work)
+static struct type_sum add_fate(struct work *work, enum fate fate,
+				const struct memheap_table_shape *shape)
 {
-	struct memheap_report *report = work->report;
-	struct totals collected, along, uncollectable, garbage;
+	return by_type_rows(&work->fates[fate], work->report, shape, NULL, NULL);
+}
+
+static void add_tables(struct work *work)
+{
+	struct type_sum collected, along, uncollectable, garbage;
 	struct memheap_cell *row;
 	bool knows_garbage;
 
-	for (object_id id = 0; id < work->graph->count; id++) {
-		enum fate fate = work->cycles.fates[id];
-
-		if (fate != FATE_STAYS)
-			count_object(&work->totals[fate * work->type_count], work, id);
-	}
+	count_fates(work);
 	knows_garbage = count_garbage(work);
 	collected = add_fate(work, FATE_COLLECTED, &collected_shape);
 	along = add_fate(work, FATE_FREED_ALONG, &along_shape);
 	uncollectable = add_fate(work, FATE_UNCOLLECTABLE, &uncollectable_shape);
-	garbage = add_types_rows(report, &garbage_shape, work->garbage,
-				 merge_names(work->garbage, work->type_count));
-	row = report_row(report, &sum_shape);
+	garbage = by_type_rows(&work->garbage, work->report, &garbage_shape, NULL, NULL);
+	add_examples(work);
+	row = report_row(work->report, &sum_shape);
 	row[SUM_OBJECTS] = cell_number(collected.objects);
 	row[SUM_SHALLOW] = cell_number(collected.shallow);
 	row[SUM_ALONG_OBJECTS] = cell_number(along.objects);
@@ -342,40 +234,44 @@ static void add_tables(const struct work *work)
 		row[SUM_GARBAGE] = cell_number(garbage.objects);
 }
 
-static void add_graph_gaps(const struct work *work)
+static bool make_sums(struct work *work)
 {
-	struct gap *gaps = work->report->gaps.kinds;
+	bool made = by_type_init(&work->garbage, work->report);
 
-	gaps[GAP_REFERENCES_OVERRUN].count += work->cycles.overrun;
+	for (int i = 0; i < FATES; i++)
+		made &= by_type_init(&work->fates[i], work->report);
+	return made;
+}
+
+static void free_work(struct work *work)
+{
+	cycles_deinit(&work->cycles);
+	by_type_deinit(&work->garbage);
+	for (int i = 0; i < FATES; i++)
+		by_type_deinit(&work->fates[i]);
 }
 
 static struct memheap_error *build(struct memheap_report *report)
 {
 	const struct memheap_snapshot *s = report->snapshot;
-	size_t type_count = s->objects.types.list.count;
-	_cleanup_free_ struct totals *totals = calloc(FATES * type_count + 1, sizeof(*totals));
-	_cleanup_free_ struct totals *garbage = calloc(type_count + 1, sizeof(*garbage));
-	struct work work = {
+	_cleanup_(free_work) struct work work = {
 		.report = report,
 		.view = { &s->objects, &s->blocks, &s->python },
 		.graph = &s->graph,
-		.type_count = type_count,
-		.totals = totals,
-		.garbage = garbage,
 	};
-	struct memheap_error *error = &error_no_memory;
+	struct memheap_error *error =
+		cycles_find(&work.cycles, work.graph, &work.view, &s->parallel);
 
-	if (totals && garbage)
-		error = cycles_find(&work.cycles, work.graph, &work.view, &s->parallel);
-	if (!error) {
-		add_tables(&work);
-		add_graph_gaps(&work);
-		add_completeness(report);
-		add_gaps(report);
-		add_diagnostics(report);
-	}
-	cycles_deinit(&work.cycles);
-	return error;
+	if (error)
+		return error;
+	if (!make_sums(&work))
+		return &error_no_memory;
+	add_tables(&work);
+	report->gaps.kinds[GAP_REFERENCES_OVERRUN].count += work.cycles.overrun;
+	add_completeness(report);
+	add_gaps(report);
+	add_diagnostics(report);
+	return NULL;
 }
 
 const struct analysis analysis_cycles = {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../cpython/references.h"
+#include "by_type.h"
 #include "sections.h"
 
 enum { DEEP_ADDRESS, DEEP_TYPE, DEEP_SHALLOW, DEEP_BYTES, DEEP_OBJECTS };
@@ -33,14 +34,7 @@ static const struct memheap_table_shape deep_shape = {
 	.column_count = ARRAY_SIZE(deep_columns),
 };
 
-enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW };
-
-static const struct memheap_column types_columns[] = {
-	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The type's name" },
-	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT, "How many objects" },
-	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			    "What sys.getsizeof() would say of them" },
-};
+static const struct memheap_column types_columns[] = { BY_TYPE_COLUMNS_OF("How many objects") };
 
 static const struct memheap_table_shape parts_shape = {
 	.key = "types",
@@ -54,18 +48,12 @@ static const struct memheap_table_shape *const tables[] = {
 	&deep_shape, &parts_shape, &completeness_shape, &gaps_shape, &diagnostics_shape, NULL,
 };
 
-/* The objects of one type. */
-struct totals {
-	const char *name;
-	uint64_t objects, shallow;
-};
-
 /* The analysis at work. */
 struct walk {
 	const struct memheap_snapshot *s;
 	struct heap_view view;
+	struct by_type types;
 	bool *is_code;         /* by type: left out */
-	struct totals *totals; /* by type */
 	uint64_t *seen;        /* by block, a bit each */
 	VECTOR(block_id) list; /* the objects found, some of which are still to be visited */
 	bool failed;           /* out of memory */
@@ -134,51 +122,24 @@ static uint64_t add_up(struct walk *walk, block_id start)
 			unreadable++;
 			continue;
 		}
-		walk->totals[info.type].objects++;
-		walk->totals[info.type].shallow += info.shallow_bytes;
+		by_type_add(&walk->types, &info);
 		unreadable += !object_get(&walk->view, id, &object) ||
 			      !references_visit(&walk->view, &object, follow, walk);
 	}
 	return unreadable;
 }
 
-static int compare_totals(const void *a, const void *b)
-{
-	const struct totals *left = a, *right = b;
-
-	if (left->shallow != right->shallow)
-		return left->shallow > right->shallow ? -1 : 1;
-	return strcmp(left->name, right->name);
-}
-
-static void add_tables(struct memheap_report *report, const struct walk *walk,
+static void add_tables(struct memheap_report *report, struct walk *walk,
 		       const struct object_info *info)
 {
-	size_t type_count = walk->s->objects.types.list.count;
-	struct totals sum = { 0 };
-	struct memheap_cell *row;
+	const struct type_sum all = by_type_rows(&walk->types, report, &parts_shape, NULL, NULL);
+	struct memheap_cell *row = report_row(report, &deep_shape);
 
-	for (size_t i = 0; i < type_count; i++) {
-		walk->totals[i].name = walk->s->objects.types.list.items[i].name;
-		sum.objects += walk->totals[i].objects;
-		sum.shallow += walk->totals[i].shallow;
-	}
-	row = report_row(report, &deep_shape);
 	row[DEEP_ADDRESS] = cell_number(info->at);
-	row[DEEP_TYPE] = cell_text(walk->totals[info->type].name);
+	row[DEEP_TYPE] = cell_text(walk->s->objects.types.list.items[info->type].name);
 	row[DEEP_SHALLOW] = cell_number(info->shallow_bytes);
-	row[DEEP_BYTES] = cell_number(sum.shallow);
-	row[DEEP_OBJECTS] = cell_number(sum.objects);
-	if (type_count)
-		qsort(walk->totals, type_count, sizeof(*walk->totals), compare_totals);
-	for (size_t i = 0; i < type_count; i++) {
-		if (!walk->totals[i].objects)
-			continue;
-		row = report_row(report, &parts_shape);
-		row[TYPES_TYPE] = cell_text(walk->totals[i].name);
-		row[TYPES_OBJECTS] = cell_number(walk->totals[i].objects);
-		row[TYPES_SHALLOW] = cell_number(walk->totals[i].shallow);
-	}
+	row[DEEP_BYTES] = cell_number(all.shallow);
+	row[DEEP_OBJECTS] = cell_number(all.objects);
 }
 
 static struct memheap_error *fill(struct memheap_report *report, struct walk *walk)
@@ -189,14 +150,10 @@ static struct memheap_error *fill(struct memheap_report *report, struct walk *wa
 	struct object_info info;
 
 	if (start == BLOCK_NONE || !objects_get(&s->objects, &s->blocks, &s->python, start, &info))
-		return error_hint(error_create(MEMHEAP_FAILED, "no object begins at 0x%llx in %s",
-					       (unsigned long long)report->query.address,
-					       s->target.path),
-				  "memheap object tells what is there");
+		return error_no_object(report);
 	walk->is_code = calloc(type_count + 1, sizeof(*walk->is_code));
-	walk->totals = calloc(type_count + 1, sizeof(*walk->totals));
 	walk->seen = calloc((size_t)s->blocks.count / 64 + 1, sizeof(*walk->seen));
-	if (!walk->is_code || !walk->totals || !walk->seen)
+	if (!walk->is_code || !walk->seen || !by_type_init(&walk->types, report))
 		return &error_no_memory;
 	for (size_t i = 0; i < type_count; i++)
 		walk->is_code[i] = is_code_type(&s->objects.types.list.items[i]);
@@ -216,7 +173,7 @@ static struct memheap_error *build(struct memheap_report *report)
 	if (!error)
 		error = fill(report, &walk);
 	free(walk.is_code);
-	free(walk.totals);
+	by_type_deinit(&walk.types);
 	free(walk.seen);
 	free(walk.list.items);
 	add_completeness(report);

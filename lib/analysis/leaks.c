@@ -65,14 +65,10 @@ static const struct memheap_table_shape sum_shape = {
 	.column_count = ARRAY_SIZE(sum_columns),
 };
 
-enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW, TYPES_UNREFERENCED, TYPES_COLLECTABLE };
+enum { TYPES_UNREFERENCED = BY_TYPE_COLUMNS, TYPES_COLLECTABLE };
 
 static const struct memheap_column types_columns[] = {
-	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The type's name" },
-	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT,
-			    "Objects that nothing outside of lost memory leads to" },
-	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			    "What sys.getsizeof() would say of them" },
+	BY_TYPE_COLUMNS_OF("Objects that nothing outside of lost memory leads to"),
 	[TYPES_UNREFERENCED] = { "unreferenced_objects", "UNREFERENCED", MEMHEAP_COUNT,
 				 "Those of them that nothing refers to" },
 	[TYPES_COLLECTABLE] = { "collectable_objects", "COLLECTABLE", MEMHEAP_COUNT,
@@ -87,14 +83,10 @@ static const struct memheap_table_shape leak_types_shape = {
 	.column_count = ARRAY_SIZE(types_columns),
 };
 
-enum { OBJECTS_TYPE, OBJECTS_ADDRESS, OBJECTS_SHALLOW, OBJECTS_REFCOUNT, OBJECTS_HELD };
+enum { OBJECTS_HELD = EXAMPLE_COLUMNS };
 
 static const struct memheap_column objects_columns[] = {
-	[OBJECTS_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The object's type" },
-	[OBJECTS_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "Where the object begins" },
-	[OBJECTS_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			      "What sys.getsizeof() would say of it" },
-	[OBJECTS_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT, "PyObject.ob_refcnt" },
+	EXAMPLE_COLUMNS_OF_OBJECT,
 	[OBJECTS_HELD] = { "held_by", "HELD BY", MEMHEAP_TEXT,
 			   "nothing; or lost memory: lost objects, lost chunks, a cycle of its "
 			   "own" },
@@ -198,10 +190,17 @@ static bool is_lost(const void *closure, object_id id)
 	       !object_is_immortal(work->s->python.memory.layout, object.bytes);
 }
 
+static void add_type_row(void *closure, struct memheap_cell *row, const struct type_sum *sum)
+{
+	const struct work *work = closure;
+
+	row[TYPES_UNREFERENCED] = cell_number(sum->other[OTHER_UNREFERENCED]);
+	if (work->cycles.fates)
+		row[TYPES_COLLECTABLE] = cell_number(sum->other[OTHER_COLLECTABLE]);
+}
+
 static struct type_sum add_lost_types(struct work *work)
 {
-	struct type_sum all = { 0 };
-
 	for (object_id id = 0; id < work->s->graph.count; id++) {
 		struct type_sum *sum;
 
@@ -213,43 +212,16 @@ static struct type_sum add_lost_types(struct work *work)
 			work->cycles.fates && (work->cycles.fates[id] == FATE_COLLECTED ||
 					       work->cycles.fates[id] == FATE_FREED_ALONG);
 	}
-	by_type_order(&work->types);
-	for (size_t i = 0; i < work->types.count; i++) {
-		const struct type_sum *sum = &work->types.sums[work->types.order[i]];
-		struct memheap_cell *row;
-
-		all.objects += sum->objects;
-		all.shallow += sum->shallow;
-		for (size_t j = 0; j < ARRAY_SIZE(sum->other); j++)
-			all.other[j] += sum->other[j];
-		if (!by_type_wants(&work->types, sum))
-			continue;
-		row = report_row(work->report, &leak_types_shape);
-		row[TYPES_TYPE] = cell_text(sum->name);
-		row[TYPES_OBJECTS] = cell_number(sum->objects);
-		row[TYPES_SHALLOW] = cell_number(sum->shallow);
-		row[TYPES_UNREFERENCED] = cell_number(sum->other[OTHER_UNREFERENCED]);
-		if (work->cycles.fates)
-			row[TYPES_COLLECTABLE] = cell_number(sum->other[OTHER_COLLECTABLE]);
-	}
-	return all;
+	return by_type_rows(&work->types, work->report, &leak_types_shape, add_type_row, work);
 }
 
 static void add_object(void *closure, object_id id)
 {
 	struct work *work = closure;
-	const struct memheap_snapshot *s = work->s;
-	struct memheap_cell *row = report_row(work->report, &leak_objects_shape);
-	struct object_info info;
+	struct memheap_cell *row = example_row(work->report, &leak_objects_shape, id);
 
-	row[OBJECTS_TYPE] = cell_text(by_type_sum(&work->types, id)->name);
 	row[OBJECTS_HELD] =
 		cell_text(work->leaks.objects[id] == OBJECT_LOST ? "nothing" : "lost memory");
-	if (!objects_get(&s->objects, &s->blocks, &s->python, s->graph.blocks[id], &info))
-		return;
-	row[OBJECTS_ADDRESS] = cell_number(info.at);
-	row[OBJECTS_SHALLOW] = cell_number(info.shallow_bytes);
-	row[OBJECTS_REFCOUNT] = cell_number(info.refcount);
 }
 
 /* The text that bytes begin with, if they do: its characters are values. */
@@ -392,7 +364,7 @@ static void add_chunks(struct work *work)
 		[HOLD_INDIRECT] = "indirectly",
 		[HOLD_INSIDE] = "possibly",
 	};
-	uint64_t limit = work->report->query.limit ? work->report->query.limit : CHUNKS_MAX;
+	uint64_t limit = query_examples(&work->report->query, CHUNKS_MAX);
 
 	if (work->order.count)
 		qsort_r(work->order.items, work->order.count, sizeof(*work->order.items),
@@ -467,7 +439,7 @@ static struct memheap_error *build(struct memheap_report *report)
 		return &error_no_memory;
 	objects = add_lost_types(&work);
 	add_sum(&work, &objects);
-	if (!by_type_examples(&work.types, report->query.limit, is_lost, add_object, &work))
+	if (!by_type_examples(&work.types, &report->query, is_lost, add_object, &work))
 		return &error_no_memory;
 	add_sizes(&work);
 	add_chunks(&work);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "../base/bisect.h"
-#include "../graph/names.h"
 #include "../graph/ways.h"
 #include "sections.h"
 
@@ -88,7 +87,7 @@ static void count_type(struct path_tree *tree, const char *pattern)
 	for (size_t i = 0; i < s->objects.types.list.count; i++)
 		wanted[i] = !fnmatch(pattern, s->objects.types.list.items[i].name, 0);
 	for (object_id i = 0; i < tree->graph->count; i++) {
-		if (wanted[tag_type(s->blocks.tags[tree->graph->blocks[i]])])
+		if (wanted[graph_type(tree->graph, &s->blocks, i)])
 			count_target(tree, i);
 	}
 	free(wanted);
@@ -123,43 +122,21 @@ static void list_nodes(struct path_tree *tree)
 		      compare_nodes);
 }
 
-/* A reference that is looked for. */
-struct wanted {
-	struct path_tree *tree;
-	block_id to;
-	const char *name;
-};
-
-static void compare_reference(void *closure, block_id to, const struct reference *reference)
-{
-	struct wanted *wanted = closure;
-	struct path_tree *tree = wanted->tree;
-
-	if (to == wanted->to && !wanted->name && reference->kind != REFERENCE_WEAK)
-		wanted->name = reference_name(&tree->view, reference, tree->report->query.values,
-					      &tree->report->strings);
-}
-
-static const char *step_name(struct path_tree *tree, const struct node *node)
-{
-	struct wanted wanted = { tree, tree->graph->blocks[node->object], NULL };
-	struct object holder;
-
-	if (node->before == tree->graph->count)
-		return root_name(&tree->roots.list.items[tree->ways.root[node->object]],
-				 &tree->sources, &tree->report->strings);
-	if (object_get(&tree->view, tree->graph->blocks[node->before], &holder))
-		references_visit(&tree->view, &holder, compare_reference, &wanted);
-	return wanted.name;
-}
-
 static void add_node(struct path_tree *tree, const struct node *node, uint32_t depth)
 {
 	struct memheap_cell *row = report_row(tree->report, &path_shape);
+	const struct way_names naming = {
+		.ways = &tree->ways,
+		.graph = tree->graph,
+		.roots = &tree->roots,
+		.sources = &tree->sources,
+		.values = tree->report->query.values,
+		.strings = &tree->report->strings,
+	};
 	struct object object;
 
 	row[PATH_DEPTH] = cell_number(depth);
-	row[PATH_NAME] = cell_text(step_name(tree, node));
+	row[PATH_NAME] = cell_text(way_step_name(&naming, node->object));
 	row[PATH_OBJECTS] = cell_number(node->objects);
 	if (!depth)
 		row[PATH_ROOT] = cell_text(
@@ -226,10 +203,7 @@ static struct memheap_error *count_address(struct path_tree *tree)
 	object_id target = graph_find(tree->graph, &s->blocks, tree->report->query.address);
 
 	if (target == OBJECT_NONE)
-		return error_hint(error_create(MEMHEAP_FAILED, "no object begins at 0x%llx in %s",
-					       (unsigned long long)tree->report->query.address,
-					       s->target.path),
-				  "memheap object tells what is there");
+		return error_no_object(tree->report);
 	count_target(tree, target);
 	if (tree->unreachable)
 		return error_create(MEMHEAP_FAILED,

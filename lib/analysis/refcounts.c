@@ -34,14 +34,10 @@ static const struct memheap_table_shape sum_shape = {
 	.column_count = ARRAY_SIZE(sum_columns),
 };
 
-enum { TYPES_TYPE, TYPES_OBJECTS, TYPES_SHALLOW, TYPES_LOST, TYPES_UNSURE };
+enum { TYPES_LOST = BY_TYPE_COLUMNS, TYPES_UNSURE };
 
 static const struct memheap_column types_columns[] = {
-	[TYPES_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The type's name" },
-	[TYPES_OBJECTS] = { "objects", "OBJECTS", MEMHEAP_COUNT,
-			    "Objects with more references than holders" },
-	[TYPES_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			    "What sys.getsizeof() would say of them" },
+	BY_TYPE_COLUMNS_OF("Objects with more references than holders"),
 	[TYPES_LOST] = { "lost_references", "LOST REFERENCES", MEMHEAP_COUNT,
 			 "How many more, together" },
 	[TYPES_UNSURE] = { "unsure_objects", "UNSURE", MEMHEAP_COUNT,
@@ -58,22 +54,10 @@ static const struct memheap_table_shape refcount_types_shape = {
 	.column_count = ARRAY_SIZE(types_columns),
 };
 
-enum {
-	OBJECTS_TYPE,
-	OBJECTS_ADDRESS,
-	OBJECTS_SHALLOW,
-	OBJECTS_REFCOUNT,
-	OBJECTS_KNOWN,
-	OBJECTS_WORDS,
-	OBJECTS_LOST,
-};
+enum { OBJECTS_KNOWN = EXAMPLE_COLUMNS, OBJECTS_WORDS, OBJECTS_LOST };
 
 static const struct memheap_column objects_columns[] = {
-	[OBJECTS_TYPE] = { "type", "TYPE", MEMHEAP_TEXT, "The object's type" },
-	[OBJECTS_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "Where the object begins" },
-	[OBJECTS_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,
-			      "What sys.getsizeof() would say of it" },
-	[OBJECTS_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT, "PyObject.ob_refcnt" },
+	EXAMPLE_COLUMNS_OF_OBJECT,
 	[OBJECTS_KNOWN] = { "known_references", "KNOWN", MEMHEAP_COUNT,
 			    "References from objects and frames that count" },
 	[OBJECTS_WORDS] = { "words", "WORDS", MEMHEAP_COUNT,
@@ -143,31 +127,21 @@ static void count_objects(struct work *work)
 		else
 			work->audited++;
 	}
-	by_type_order(&work->types);
+}
+
+static void add_type_row(void *closure, struct memheap_cell *row, const struct type_sum *sum)
+{
+	(void)closure;
+	row[TYPES_LOST] = cell_number(sum->other[OTHER_LOST]);
+	row[TYPES_UNSURE] = cell_number(sum->other[OTHER_UNSURE]);
 }
 
 static void add_types_and_sum(struct work *work)
 {
-	struct type_sum all = { 0 };
-	struct memheap_cell *row;
+	const struct type_sum all =
+		by_type_rows(&work->types, work->report, &refcount_types_shape, add_type_row, NULL);
+	struct memheap_cell *row = report_row(work->report, &sum_shape);
 
-	for (size_t i = 0; i < work->types.count; i++) {
-		const struct type_sum *sum = &work->types.sums[work->types.order[i]];
-
-		all.objects += sum->objects;
-		all.shallow += sum->shallow;
-		all.other[OTHER_LOST] += sum->other[OTHER_LOST];
-		all.other[OTHER_UNSURE] += sum->other[OTHER_UNSURE];
-		if (!by_type_wants(&work->types, sum))
-			continue;
-		row = report_row(work->report, &refcount_types_shape);
-		row[TYPES_TYPE] = cell_text(sum->name);
-		row[TYPES_OBJECTS] = cell_number(sum->objects);
-		row[TYPES_SHALLOW] = cell_number(sum->shallow);
-		row[TYPES_LOST] = cell_number(sum->other[OTHER_LOST]);
-		row[TYPES_UNSURE] = cell_number(sum->other[OTHER_UNSURE]);
-	}
-	row = report_row(work->report, &sum_shape);
 	row[SUM_OBJECTS] = cell_number(all.objects);
 	row[SUM_LOST_REFERENCES] = cell_number(all.other[OTHER_LOST]);
 	row[SUM_SHALLOW] = cell_number(all.shallow);
@@ -186,16 +160,8 @@ static bool is_lost(const void *closure, object_id id)
 static void add_object(void *closure, object_id id)
 {
 	struct work *work = closure;
-	const struct memheap_snapshot *s = work->s;
-	struct memheap_cell *row = report_row(work->report, &refcount_objects_shape);
-	struct object_info info;
+	struct memheap_cell *row = example_row(work->report, &refcount_objects_shape, id);
 
-	row[OBJECTS_TYPE] = cell_text(by_type_sum(&work->types, id)->name);
-	if (objects_get(&s->objects, &s->blocks, &s->python, s->graph.blocks[id], &info)) {
-		row[OBJECTS_ADDRESS] = cell_number(info.at);
-		row[OBJECTS_SHALLOW] = cell_number(info.shallow_bytes);
-	}
-	row[OBJECTS_REFCOUNT] = cell_number(work->refcounts.counts[id]);
 	row[OBJECTS_KNOWN] = cell_number(work->refcounts.known[id]);
 	row[OBJECTS_WORDS] = cell_number(work->refcounts.words[id]);
 	row[OBJECTS_LOST] = cell_number(refcounts_lost(&work->refcounts, id));
@@ -218,7 +184,7 @@ static struct memheap_error *build(struct memheap_report *report)
 		return &error_no_memory;
 	count_objects(&work);
 	add_types_and_sum(&work);
-	if (!by_type_examples(&work.types, report->query.limit, is_lost, add_object, &work))
+	if (!by_type_examples(&work.types, &report->query, is_lost, add_object, &work))
 		return &error_no_memory;
 	report->gaps.kinds[GAP_REFERENCES_UNREADABLE].count += work.s->graph.incomplete;
 	add_completeness(report);

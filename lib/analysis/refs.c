@@ -114,11 +114,7 @@ static struct memheap_error *find_object(const struct memheap_report *report, bl
 	const struct memheap_snapshot *s = report->snapshot;
 
 	*ret = object_find(&s->blocks, report->query.address);
-	if (*ret != BLOCK_NONE)
-		return NULL;
-	return error_hint(error_create(MEMHEAP_FAILED, "no object begins at 0x%llx in %s",
-				       (unsigned long long)report->query.address, s->target.path),
-			  "memheap object tells what is there");
+	return *ret == BLOCK_NONE ? error_no_object(report) : NULL;
 }
 
 static void end_report(struct memheap_report *report)

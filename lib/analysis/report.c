@@ -179,6 +179,14 @@ static struct memheap_error *apply_query(struct memheap_report *report)
 	return NULL;
 }
 
+struct memheap_error *error_no_object(const struct memheap_report *report)
+{
+	return error_hint(error_create(MEMHEAP_FAILED, "no object begins at 0x%llx in %s",
+				       (unsigned long long)report->query.address,
+				       report->snapshot->target.path),
+			  "memheap object tells what is there");
+}
+
 static struct memheap_error *check_query(const struct memheap_report *report)
 {
 	const struct memheap_table_shape *shape = main_shape(report);

@@ -46,6 +46,17 @@ struct memheap_table *report_table(struct memheap_report *report,
 struct memheap_cell *report_row(struct memheap_report *report,
 				const struct memheap_table_shape *shape);
 
+/* How many examples are asked for, which are `most` unless a limit is given. */
+static inline uint64_t query_examples(const struct memheap_query *query, uint64_t most)
+{
+	if (!query->limit_given)
+		return most;
+	return query->limit ? query->limit : UINT64_MAX;
+}
+
+/* The error of a report about an object, where none begins at the query's address. */
+struct memheap_error *error_no_object(const struct memheap_report *report);
+
 /* A formatted text that lives as long as the report. */
 const char *report_text(struct memheap_report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

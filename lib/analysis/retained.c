@@ -107,7 +107,7 @@ struct work {
 
 static uint32_t type_of(const struct work *work, object_id id)
 {
-	return tag_type(work->s->blocks.tags[work->graph->blocks[id]]);
+	return graph_type(work->graph, &work->s->blocks, id);
 }
 
 static bool make_types(struct work *work)
@@ -190,7 +190,7 @@ static void add_object_row(struct work *work, object_id id)
 /* Collects twice as many as are wanted, then drops the lesser half, again and again. */
 static void add_object_rows(struct work *work)
 {
-	uint64_t limit = work->report->query.limit ? work->report->query.limit : OBJECTS_TOP;
+	uint64_t limit = query_examples(&work->report->query, OBJECTS_TOP);
 	size_t wanted = (size_t)MIN(limit, work->graph->count), count = 0;
 
 	_cleanup_free_ object_id *top = calloc(2 * wanted + 1, sizeof(*top));

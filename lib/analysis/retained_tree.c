@@ -86,7 +86,7 @@ static const char *type_name(const struct memheap_report *report, object_id id)
 {
 	const struct memheap_snapshot *s = report->snapshot;
 
-	return s->objects.types.list.items[tag_type(s->blocks.tags[s->graph.blocks[id]])].name;
+	return s->objects.types.list.items[graph_type(&s->graph, &s->blocks, id)].name;
 }
 
 static const char *group_name(const struct opening *opening, object_id node)
@@ -233,10 +233,7 @@ struct memheap_error *add_retained_tree(struct memheap_report *report,
 	}
 	id = graph_find(&s->graph, &s->blocks, report->query.address);
 	if (id == OBJECT_NONE)
-		return error_hint(error_create(MEMHEAP_FAILED, "no object begins at 0x%llx in %s",
-					       (unsigned long long)report->query.address,
-					       s->target.path),
-				  "memheap object tells what is there");
+		return error_no_object(report);
 	first = vector_push(&opening.stack);
 	if (!first)
 		return &error_no_memory;
@@ -288,14 +285,6 @@ static void see_dict(void *closure, block_id to, const struct reference *referen
 		list->dict = graph_object(&list->report->snapshot->graph, to);
 }
 
-/* Whether `id` is dominated by `above`. */
-static bool is_below(const struct retention *retention, object_id id, object_id above)
-{
-	while (id != above && id < retention->count)
-		id = retention->dominators[id];
-	return id == above;
-}
-
 /* What a module and its dict retain together, each byte counted once. */
 static uint64_t module_retained(struct module_list *list, object_id module)
 {
@@ -305,9 +294,9 @@ static uint64_t module_retained(struct module_list *list, object_id module)
 	list->dict = OBJECT_NONE;
 	if (object_get(&list->holders->view, list->report->snapshot->graph.blocks[module], &object))
 		references_visit(&list->holders->view, &object, see_dict, list);
-	if (list->dict == OBJECT_NONE || is_below(retention, list->dict, module))
+	if (list->dict == OBJECT_NONE || retention_is_below(retention, list->dict, module))
 		return retention->retained[module];
-	if (is_below(retention, module, list->dict))
+	if (retention_is_below(retention, module, list->dict))
 		return retention->retained[list->dict];
 	return retention->retained[module] + retention->retained[list->dict];
 }

@@ -95,13 +95,6 @@ struct type_row {
 	uint64_t objects, shallow, occupied, tracked, retained;
 };
 
-static int compare_names(const void *a, const void *b)
-{
-	const struct type_row *left = a, *right = b;
-
-	return strcmp(left->name, right->name);
-}
-
 static int compare_occupied(const void *a, const void *b)
 {
 	const struct type_row *left = a, *right = b;
@@ -117,33 +110,23 @@ static int compare_occupied(const void *a, const void *b)
 static size_t collect_types(const struct objects *objects, const struct type_retention *retained,
 			    struct type_row *rows)
 {
-	size_t count = 0, kept = 0;
+	size_t kept = 0;
 
 	for (size_t i = 0; i < objects->types.list.count; i++) {
 		const struct type_totals *totals = &objects->by_type[i];
+		const struct type *type = &objects->types.list.items[i];
+		struct type_row *row = &rows[type->namesake];
 
-		/* the sums of a name are with its first type, which may have no objects */
-		if (totals->objects || (retained && retained[i].objects))
-			rows[count++] = (struct type_row){
-				.name = objects->types.list.items[i].name,
-				.objects = totals->objects,
-				.shallow = totals->shallow_bytes,
-				.occupied = totals->block_bytes + totals->buffer_bytes,
-				.tracked = totals->tracked,
-				.retained = retained ? retained[i].retained : 0,
-			};
+		row->name = type->name;
+		row->objects += totals->objects;
+		row->shallow += totals->shallow_bytes;
+		row->occupied += totals->block_bytes + totals->buffer_bytes;
+		row->tracked += totals->tracked;
+		row->retained += retained ? retained[i].retained : 0;
 	}
-	qsort(rows, count, sizeof(*rows), compare_names);
-	for (size_t i = 0; i < count; i++) {
-		if (!kept || strcmp(rows[kept - 1].name, rows[i].name)) {
+	for (size_t i = 0; i < objects->types.list.count; i++) {
+		if (rows[i].objects)
 			rows[kept++] = rows[i];
-			continue;
-		}
-		rows[kept - 1].objects += rows[i].objects;
-		rows[kept - 1].shallow += rows[i].shallow;
-		rows[kept - 1].occupied += rows[i].occupied;
-		rows[kept - 1].tracked += rows[i].tracked;
-		rows[kept - 1].retained += rows[i].retained;
 	}
 	qsort(rows, kept, sizeof(*rows), compare_occupied);
 	return kept;

@@ -29,7 +29,7 @@ static const struct type *type_of(const struct telling *telling, object_id id)
 {
 	const struct memheap_snapshot *s = telling->report->snapshot;
 
-	return &s->objects.types.list.items[tag_type(s->blocks.tags[telling->graph->blocks[id]])];
+	return &s->objects.types.list.items[graph_type(telling->graph, &s->blocks, id)];
 }
 
 static bool is_a(const struct telling *telling, size_t step, const char *name)
@@ -359,7 +359,8 @@ static const char *contents_text(struct memheap_report *report, const struct hol
 	if (!contents)
 		return NULL;
 	for (object_id i = retention->child[id]; i != OBJECT_NONE; i = retention->sibling[i]) {
-		struct content *content = &contents[tag_type(s->blocks.tags[s->graph.blocks[i]])];
+		uint32_t type = graph_type(&s->graph, &s->blocks, i);
+		struct content *content = &contents[s->objects.types.list.items[type].namesake];
 
 		content->objects++;
 		content->retained += retention->retained[i];
@@ -397,8 +398,8 @@ static object_id largest_below(const struct memheap_report *report, const struct
 	}
 	/* what a function or a generator keeps has a name of its own */
 	if (largest == OBJECT_NONE ||
-	    !is_code_holder(&s->objects.types.list
-				     .items[tag_type(s->blocks.tags[s->graph.blocks[largest]])]))
+	    !is_code_holder(
+		    &s->objects.types.list.items[graph_type(&s->graph, &s->blocks, largest)]))
 		return OBJECT_NONE;
 	for (int depth = 0; depth < DEPTH_MAX; depth++) {
 		object_id most = OBJECT_NONE, i = retention->child[largest];

@@ -50,7 +50,8 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	objects->names_recovered = static_names_recover(&objects->types, python, modules);
 	types_choose_decoders(&objects->types, &python->memory);
 	array_items_find(&objects->types, map, python);
-	if (!types_find_members(&objects->types, &python->memory))
+	if (!types_find_namesakes(&objects->types) ||
+	    !types_find_members(&objects->types, &python->memory))
 		return &error_no_memory;
 	objects->str_type = find_str(&objects->types);
 	objects->by_type = calloc(objects->types.list.count, sizeof(*objects->by_type));

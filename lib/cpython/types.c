@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../base/cleanup.h"
 #include "refcount.h"
 #include "types.h"
 #include "values.h"
@@ -351,4 +352,32 @@ void types_deinit(struct type_table *table)
 	id_map_deinit(&table->by_address);
 	strings_deinit(&table->strings);
 	*table = (struct type_table){ 0 };
+}
+
+static int compare_names(const void *a, const void *b, void *closure)
+{
+	const struct type *types = closure;
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+	int order = strcmp(types[left].name, types[right].name);
+
+	return order ? order : left < right ? -1 : left > right;
+}
+
+bool types_find_namesakes(struct type_table *table)
+{
+	struct type *types = table->list.items;
+	uint32_t count = (uint32_t)table->list.count;
+
+	_cleanup_free_ uint32_t *order = calloc((size_t)count + 1, sizeof(*order));
+	if (!order)
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		order[i] = i;
+	qsort_r(order, count, sizeof(*order), compare_names, types);
+	for (uint32_t i = 0; i < count; i++) {
+		bool same = i && !strcmp(types[order[i]].name, types[order[i - 1]].name);
+
+		types[order[i]].namesake = same ? types[order[i - 1]].namesake : order[i];
+	}
+	return true;
 }

@@ -54,6 +54,7 @@ struct type {
 	int64_t dict_offset;
 	uint64_t real_items;                 /* of a struct sequence, hidden ones too; 0: none */
 	uint32_t first_member, member_count; /* in the table's members; a base's come first */
+	uint32_t namesake;                   /* the first type of the same name: its index */
 	const struct decoder *own_decoder;   /* of exactly this type */
 	const struct decoder *visitor;       /* of the nearest base whose decoder visits */
 };
@@ -95,6 +96,9 @@ void object_visit(struct visitor *visitor, const struct type_table *table,
 
 /* The nearest base that is in the table, or NULL. */
 const struct type *type_base(const struct type_table *table, const struct type *type);
+
+/* Finds types of the same name, once all names are known; false when out of memory. */
+bool types_find_namesakes(struct type_table *table);
 
 /* Chooses decoders, once all types are known. */
 void types_choose_decoders(struct type_table *table, const struct memory *memory);

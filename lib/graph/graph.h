@@ -80,6 +80,13 @@ static inline object_id graph_object(const struct graph *graph, block_id id)
 	return rank->before + (uint32_t)__builtin_popcountll(rank->objects & (bit - 1));
 }
 
+/* The type of an object: its index. */
+static inline uint32_t graph_type(const struct graph *graph, const struct block_map *map,
+				  object_id id)
+{
+	return tag_type(map->tags[graph->blocks[id]]);
+}
+
 /* The object that begins at `at`, or OBJECT_NONE. */
 static inline object_id graph_find(const struct graph *graph, const struct block_map *map, vaddr at)
 {

@@ -16,7 +16,7 @@ static bool is_interned(const struct heap_view *view, const struct graph *graph,
 
 bool is_interned_table(const struct heap_view *view, const struct graph *graph, object_id id)
 {
-	uint32_t type = tag_type(view->map->tags[graph->blocks[id]]);
+	uint32_t type = graph_type(graph, view->map, id);
 	uint32_t first = graph->out.first[id], end = graph->out.first[id + 1];
 
 	if (strcmp(view->objects->types.list.items[type].name, "dict") || first == end ||

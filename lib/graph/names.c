@@ -90,3 +90,33 @@ const char *reference_name(const struct heap_view *view, const struct reference 
 	}
 	return NULL;
 }
+
+/* A reference that is looked for. */
+struct wanted {
+	block_id to;
+	bool found;
+	struct reference reference;
+};
+
+static void compare_reference(void *closure, block_id to, const struct reference *reference)
+{
+	struct wanted *wanted = closure;
+
+	if (to != wanted->to || reference->kind == REFERENCE_WEAK ||
+	    (wanted->found &&
+	     (wanted->reference.kind == REFERENCE_STRONG || reference->kind != REFERENCE_STRONG)))
+		return;
+	wanted->found = true;
+	wanted->reference = *reference;
+}
+
+const char *step_name(const struct heap_view *view, block_id holder, block_id to, bool values,
+		      struct strings *strings)
+{
+	struct wanted wanted = { .to = to };
+	struct object object;
+
+	if (object_get(view, holder, &object))
+		references_visit(view, &object, compare_reference, &wanted);
+	return wanted.found ? reference_name(view, &wanted.reference, values, strings) : NULL;
+}

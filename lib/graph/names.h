@@ -11,3 +11,8 @@
  */
 const char *reference_name(const struct heap_view *view, const struct reference *reference,
 			   bool values, struct strings *strings);
+
+/* What the object of block `holder` calls the one of block `to`, by a strong reference if there is
+ * one, and by none that is weak. NULL: out of memory, or it does not refer to it. */
+const char *step_name(const struct heap_view *view, block_id holder, block_id to, bool values,
+		      struct strings *strings);

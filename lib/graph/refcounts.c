@@ -24,8 +24,7 @@ struct counting {
  * objects of the GC. Modules/_functoolsmodule.c, lru_cache_tp_traverse() */
 static bool is_visited_by_another(const struct counting *counting, object_id id)
 {
-	return tag_type(counting->view->map->tags[counting->graph->blocks[id]]) ==
-	       counting->lru_element;
+	return graph_type(counting->graph, counting->view->map, id) == counting->lru_element;
 }
 
 /* Counts the references of one object's holders. */

@@ -244,45 +244,33 @@ struct memheap_error *retention_find(struct retention *ret, const struct graph *
 	return error;
 }
 
-static int compare_names(const void *a, const void *b, void *closure)
+bool retention_is_below(const struct retention *retention, object_id id, object_id above)
 {
-	const struct type *types = closure;
-	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-	int order = strcmp(types[left].name, types[right].name);
-
-	return order ? order : left < right ? -1 : left > right;
+	while (id != above && id < retention->count)
+		id = retention->dominators[id];
+	return id == above;
 }
 
-/* Finds types of the same name; false when out of memory. */
-static bool find_same(struct type_retention *types, const struct type_table *table)
-{
-	struct type *list = table->list.items;
-	uint32_t count = (uint32_t)table->list.count;
+/* What is being summed up. */
+struct summing {
+	const struct retention *retention;
+	const struct graph *graph;
+	const struct heap_view *view;
+	struct type_retention *types;
+};
 
-	_cleanup_free_ uint32_t *order = calloc((size_t)count + 1, sizeof(*order));
-	if (!order)
-		return false;
-	for (uint32_t i = 0; i < count; i++)
-		order[i] = i;
-	qsort_r(order, count, sizeof(*order), compare_names, list);
-	for (uint32_t i = 0; i < count; i++)
-		types[order[i]].same = i && !strcmp(list[order[i]].name, list[order[i - 1]].name)
-					       ? types[order[i - 1]].same
-					       : order[i];
-	return true;
-}
-
-static struct type_retention *type_of(struct type_retention *types, const struct graph *graph,
-				      const struct block_map *map, object_id id)
+static struct type_retention *type_of(const struct summing *summing, object_id id)
 {
-	return &types[types[tag_type(map->tags[graph->blocks[id]])].same];
+	uint32_t type = graph_type(summing->graph, summing->view->map, id);
+
+	return &summing->types[summing->view->objects->types.list.items[type].namesake];
 }
 
 /* Goes through the tree in depth first: a list may be as deep as memory, so without a stack. What
  * an object retains counts for its type unless one of the same type is above it. */
-static void sum_tree(const struct retention *retention, const struct graph *graph,
-		     const struct block_map *map, struct type_retention *types)
+static void sum_tree(const struct summing *summing)
 {
+	const struct retention *retention = summing->retention;
 	object_id top = retention->count, at = top;
 
 	while (true) {
@@ -291,7 +279,7 @@ static void sum_tree(const struct retention *retention, const struct graph *grap
 
 		while (next == OBJECT_NONE && at != top) {
 			if (at < top)
-				type_of(types, graph, map, at)->open--;
+				type_of(summing, at)->open--;
 			next = retention->sibling[at];
 			at = retention->dominators[at];
 		}
@@ -300,7 +288,7 @@ static void sum_tree(const struct retention *retention, const struct graph *grap
 		at = next;
 		if (at > top)
 			continue;
-		type = type_of(types, graph, map, at);
+		type = type_of(summing, at);
 		if (!type->open++)
 			type->retained += retention->retained[at];
 	}
@@ -309,22 +297,21 @@ static void sum_tree(const struct retention *retention, const struct graph *grap
 struct type_retention *retention_by_type(const struct retention *retention,
 					 const struct graph *graph, const struct heap_view *view)
 {
-	const struct type_table *table = &view->objects->types;
-	struct type_retention *types = calloc(table->list.count + 1, sizeof(*types));
+	size_t count = view->objects->types.list.count;
+	struct type_retention *types = calloc(count + 1, sizeof(*types));
+	const struct summing summing = { retention, graph, view, types };
 
-	if (!types || !find_same(types, table)) {
-		free(types);
+	if (!types)
 		return NULL;
-	}
 	for (object_id i = 0; i < retention->count; i++) {
-		struct type_retention *type = type_of(types, graph, view->map, i);
+		struct type_retention *type = type_of(&summing, i);
 
 		type->objects++;
 		type->occupied += retention->sizes[i];
 		if (retention->dominators[i] == OBJECT_NONE)
 			type->retained += retention->retained[i];
 	}
-	sum_tree(retention, graph, view->map, types);
+	sum_tree(&summing);
 	return types;
 }
 

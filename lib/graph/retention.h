@@ -36,12 +36,14 @@ struct memheap_error *retention_find(struct retention *ret, const struct graph *
 				     const struct root_sources *sources,
 				     const struct parallel *parallel);
 
+/* Whether every way to `id` leads through `above`, or it is that object. */
+bool retention_is_below(const struct retention *retention, object_id id, object_id above);
+
 /* Sums over all objects of one type; those of types of the same name are with the first of it. */
 struct type_retention {
 	uint64_t objects, occupied;
 	uint64_t retained; /* by at least one of them, each byte counted once */
 	uint32_t open;     /* while they are summed up: how many lie above the one at hand */
-	uint32_t same;     /* the first type of the same name */
 };
 
 /* The sums by index of the type; freed by free(); NULL when out of memory. */

@@ -56,7 +56,13 @@ struct type_notes {
 
 static uint32_t type_index(const struct hunt *hunt, object_id id)
 {
-	return tag_type(hunt->view->map->tags[hunt->graph->blocks[id]]);
+	return graph_type(hunt->graph, hunt->view->map, id);
+}
+
+/* The first type of the same name: they count as one. */
+static uint32_t name_index(const struct hunt *hunt, object_id id)
+{
+	return hunt->view->objects->types.list.items[type_index(hunt, id)].namesake;
 }
 
 static const struct type *type_of(const struct hunt *hunt, object_id id)
@@ -302,7 +308,7 @@ static void add_group(struct hunt *hunt, object_id id, uint32_t type, uint64_t l
 	}
 	for (object_id i = retention->child[id]; i != OBJECT_NONE; i = retention->sibling[i]) {
 		if (retention->retained[i] >= limit || !is_data(hunt, i) ||
-		    type_index(hunt, i) != type)
+		    name_index(hunt, i) != type)
 			continue;
 		weights[i] = retention->retained[i];
 		group.retained += weights[i];
@@ -327,7 +333,7 @@ static void look_for_groups(struct hunt *hunt, object_id id, uint64_t limit)
 		hunt->types[i].sum = 0;
 	for (object_id i = retention->child[id]; i != OBJECT_NONE; i = retention->sibling[i]) {
 		if (retention->retained[i] < limit && is_data(hunt, i))
-			hunt->types[type_index(hunt, i)].sum += retention->retained[i];
+			hunt->types[name_index(hunt, i)].sum += retention->retained[i];
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		if (hunt->types[i].sum >= hunt->suspects->threshold)
@@ -355,8 +361,8 @@ static uint32_t link_type(const struct hunt *hunt, object_id id)
 
 	if (!strcmp(type_of(hunt, id)->name, "dict") && above < hunt->graph->count &&
 	    dict_holder(hunt, id) == above)
-		return type_index(hunt, above);
-	return type_index(hunt, id);
+		return name_index(hunt, above);
+	return name_index(hunt, id);
 }
 
 static void count_link(struct hunt *hunt, object_id id, uint64_t piled_up)
@@ -398,7 +404,7 @@ static void visit(struct hunt *hunt, object_id id)
 	suspect = add_suspect(hunt);
 	if (suspect)
 		*suspect = (struct suspect){
-			SUSPECT_OBJECT, type_index(hunt, id), id, id, 1, retention->retained[id],
+			SUSPECT_OBJECT, name_index(hunt, id), id, id, 1, retention->retained[id],
 			remains
 		};
 }
@@ -413,7 +419,7 @@ static uint64_t count_below(const struct hunt *hunt, object_id top, uint32_t typ
 	while (true) {
 		object_id next = retention->child[at];
 
-		count += type_index(hunt, at) == type;
+		count += name_index(hunt, at) == type;
 		while (next == OBJECT_NONE && at != top) {
 			next = retention->sibling[at];
 			at = retention->dominators[at];
@@ -422,13 +428,6 @@ static uint64_t count_below(const struct hunt *hunt, object_id top, uint32_t typ
 			return count;
 		at = next;
 	}
-}
-
-static bool is_below(const struct hunt *hunt, object_id id, object_id top)
-{
-	while (id != top && id != hunt->graph->count)
-		id = hunt->retention->dominators[id];
-	return id == top;
 }
 
 /* Makes one suspect of the links of a chain, which end where they stand out no more. */
@@ -444,7 +443,8 @@ static void join_links(struct hunt *hunt, uint32_t type)
 	for (size_t i = 0; i < suspects->list.count; i++) {
 		const struct suspect *suspect = &suspects->list.items[i];
 
-		if (suspect->kind == SUSPECT_CHAIN && is_below(hunt, link->first, suspect->first))
+		if (suspect->kind == SUSPECT_CHAIN &&
+		    retention_is_below(hunt->retention, link->first, suspect->first))
 			return;
 		/* where the last link that stands out seems to hold the rest */
 		if (suspect->kind != SUSPECT_OBJECT || link_type(hunt, suspect->first) != type)
@@ -477,7 +477,7 @@ static void look_for_lost(struct hunt *hunt)
 			continue;
 		lost.objects++;
 		lost.retained += retention->sizes[i];
-		hunt->types[type_index(hunt, i)].sum += retention->sizes[i];
+		hunt->types[name_index(hunt, i)].sum += retention->sizes[i];
 	}
 	if (lost.retained < hunt->suspects->threshold)
 		return;
@@ -486,7 +486,7 @@ static void look_for_lost(struct hunt *hunt)
 			lost.type = i;
 	}
 	for (object_id i = 0; i < hunt->graph->count && lost.first == OBJECT_NONE; i++) {
-		if (retention->dominators[i] == OBJECT_NONE && type_index(hunt, i) == lost.type)
+		if (retention->dominators[i] == OBJECT_NONE && name_index(hunt, i) == lost.type)
 			lost.first = i;
 	}
 	lost.above = lost.first;

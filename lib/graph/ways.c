@@ -68,37 +68,17 @@ void ways_deinit(struct ways *ways)
 	*ways = (struct ways){ 0 };
 }
 
-/* A reference that is looked for. */
-struct wanted {
-	const struct way_names *names;
-	block_id to;
-	const char *name;
-};
-
-static void compare_reference(void *closure, block_id to, const struct reference *reference)
-{
-	struct wanted *wanted = closure;
-	const struct way_names *names = wanted->names;
-
-	if (to == wanted->to && !wanted->name && reference->kind != REFERENCE_WEAK)
-		wanted->name = reference_name(names->sources->view, reference, names->values,
-					      names->strings);
-}
-
 const char *way_step_name(const struct way_names *names, object_id id)
 {
 	const struct graph *graph = names->graph;
 	const struct heap_view *view = names->sources->view;
 	object_id before = names->ways->before[id];
-	struct wanted wanted = { names, graph->blocks[id], NULL };
-	struct object holder;
 
 	if (before == OBJECT_NONE)
 		return NULL;
 	if (before == graph->count)
 		return root_name(&names->roots->list.items[names->ways->root[id]], names->sources,
 				 names->strings);
-	if (object_get(view, graph->blocks[before], &holder))
-		references_visit(view, &holder, compare_reference, &wanted);
-	return wanted.name;
+	return step_name(view, graph->blocks[before], graph->blocks[id], names->values,
+			 names->strings);
 }
