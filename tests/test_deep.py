@@ -54,3 +54,18 @@ def test_deep_sizes(newest, tmp_path):
         assert core.memheap('deep', '0x11', check=False).code == 1
     finally:
         core.close()
+
+
+def test_types_of_the_same_name_are_one_row(newest, tmp_path):
+    told = tmp_path / 'told'
+    core = harness.abort_core(newest, '''
+import os
+things = [type('Twin', (), {'__slots__': ()})() for i in range(7)]
+with open(%r, 'w') as out:
+    out.write(hex(id(things)))
+os.abort()''' % str(told))
+    try:
+        types = core.report('deep', told.read_text())['types']
+        assert {row['type']: row['objects'] for row in types} == {'list': 1, '__main__.Twin': 7}
+    finally:
+        core.close()

@@ -104,9 +104,6 @@ def test_type_and_limit(core):
 
 
 def test_a_healthy_web_application(cores, interpreter):
-    if 'pydebug' in interpreter.name:
-        pytest.skip('%s: the structures of itertools are in its tables only, which no debug build has'
-                    % interpreter)
     core = cores.get(interpreter, 'web', 'django')
     sums = core.report('refcounts')['refcounts']
     assert sums['objects'] <= NOISE and sums['audited_objects'] > 100000
