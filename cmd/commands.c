@@ -337,7 +337,8 @@ static const struct command cycles = {
 		       "references from such objects only, and are reached from no other. Tells "
 		       "them by type, with an example of a cycle, what would be freed along with "
 		       "them because nothing else refers to it, what is uncollectable (its type "
-		       "has tp_del, or such an object leads to it), and what is in gc.garbage. "
+		       "has tp_del, or such an object leads to it; in 2.7 what has __del__, and "
+		       "generators with something to do at their end), and what is in gc.garbage. "
 		       "Frozen objects stay, as in a collection. No code runs: it is assumed that "
 		       "no __del__ and no callback of a weak reference brings an object back to "
 		       "life, or drops references before the collector does.",

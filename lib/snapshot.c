@@ -221,16 +221,8 @@ static struct memheap_error *open_target(struct memheap_snapshot *s, const char 
 /* Whether the graph, which is only wished, is to be made; a notice tells why not. */
 static bool can_have_graph(struct memheap_snapshot *s, uint64_t objects_max)
 {
-	struct memheap_error *error;
-
 	if (!s->has_python)
 		return false;
-	error = references_check(&s->python);
-	if (error) {
-		notice_add(&s->notices, NOTICE_GRAPH_LEFT_OUT, "%s", error->message);
-		memheap_error_destroy(error);
-		return false;
-	}
 	if (s->objects.count <= objects_max)
 		return true;
 	notice_add(&s->notices, NOTICE_GRAPH_LEFT_OUT,

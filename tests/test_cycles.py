@@ -10,6 +10,10 @@ import harness
 BY_CALLBACK = collections.Counter({'weakref.KeyedRef': 1})
 # In __subclasses__ of the bases, the weak references to the five classes: destructors remove them.
 BY_DESTRUCTOR = {'weakref.ReferenceType': 5, 'weakref': 5}
+# What 2.7 never collects: objects with __del__, and generators that are to clean up; and what hangs
+# on them: the __dict__ of each, and the list that holds each generator, its frame, its iterator.
+UNCOLLECTABLE_2 = {'__main__.Dying': 10, 'instance': 3, 'generator': 3}
+HELD_BY_UNCOLLECTABLE_2 = {'dict': 13, 'list': 3, 'frame': 3, 'listiterator': 3}
 # When these are on no cycle the collector ceases to track them, and they live on.
 UNTRACKED = ['tuple', 'dict']
 
@@ -17,8 +21,6 @@ UNTRACKED = ['tuple', 'dict']
 @pytest.fixture
 def known(interpreter):
     """An interpreter of which cycles knows."""
-    if interpreter.version < (3,):
-        pytest.skip('%s: the references of 2.7 are not known, which is an error' % interpreter)
     if interpreter.free_threaded:
         pytest.skip('%s: references are counted outside of objects too, cycles refuses' % interpreter)
     return interpreter
@@ -45,7 +47,8 @@ def different(mine, right):
 
 def test_what_the_collector_finds(core):
     right = truth(core, 'collected.tsv')
-    assert sum(right.values()) > 500 and len(right) > 40
+    # 2.7 has neither lru_cache nor SimpleNamespace, and no cycles of frames by exceptions
+    assert sum(right.values()) > 500 and len(right) > (40 if core.interpreter.version >= (3,) else 35)
     assert not different(table(core, 'types') + table(core, 'uncollectable') + BY_CALLBACK, right)
 
 
@@ -66,6 +69,10 @@ def test_what_has_gone(core):
 
 def test_what_is_uncollectable(core):
     garbage, uncollectable = truth(core, 'garbage.tsv'), table(core, 'uncollectable')
+    if core.interpreter.version < (3,):
+        assert garbage == UNCOLLECTABLE_2
+        assert uncollectable == {**UNCOLLECTABLE_2, **HELD_BY_UNCOLLECTABLE_2}
+        return
     assert garbage == ({'__main__.Legacy': 7} if uncollectable else {})
     if not garbage:
         pytest.skip('%s: no _testcapi, which makes types with tp_del' % core)
@@ -100,7 +107,7 @@ def test_frozen_objects_and_garbage(known):
         pytest.skip('%s: only cores of programs with their truth are made there' % known)
     core = harness.abort_core(known, '''
 import gc, os
-class Node: pass
+class Node(object): pass
 def make(kind):
     one = kind(); one.me = one
 gc.disable()
@@ -128,7 +135,7 @@ os.abort()''')
 @pytest.fixture
 def unknown(interpreter):
     """One of which cycles says that it does not know."""
-    if interpreter.version >= (3,) and not interpreter.free_threaded:
+    if not interpreter.free_threaded:
         pytest.skip('%s: cycles knows of it' % interpreter)
     core = harness.abort_core(interpreter)
     yield core

@@ -2,13 +2,16 @@
 """deep: what a process adds up of itself by gc.get_referents() and sys.getsizeof()."""
 import json
 
+import pytest
+
 import harness
 
 PROGRAM = '''
 import collections, gc, json, os, sys, types, weakref
 CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
-        types.GeneratorType, types.CodeType, types.FrameType, classmethod, staticmethod)
-class Slots:
+        types.GeneratorType, types.CodeType, types.FrameType, classmethod, staticmethod,
+        getattr(types, 'ClassType', type))      # of 2.7
+class Slots(object):
     __slots__ = 'first', 'second', '__weakref__'
 def deep(start):
     seen, found = {id(start)}, [start]
@@ -32,15 +35,25 @@ data = {
     'code': [len, deep, Slots, os, [].append, (i for i in ())], 'queue': collections.deque([shared]),
     'ordered': collections.OrderedDict(one=slots, two=shared), (1, 2): frozenset(range(1000)),
 }
-asked = [data, slots, loop, chain, shared, 'alone', function, *data.values()]
+asked = [data, slots, loop, chain, shared, 'alone', function]
+asked += data.values()
 with open(%r, 'w') as out:
-    json.dump([(hex(id(one)), type(one).__name__, *deep(one)) for one in asked], out)
+    json.dump([(hex(id(one)), type(one).__name__) + deep(one) for one in asked], out)
 os.abort()'''
 
 
-def test_deep_sizes(newest, tmp_path):
+@pytest.fixture(params=['newest', '2.7'])
+def some(request, newest):
+    """The newest interpreter, and one of 2.7, where other types are code."""
+    if request.param == 'newest':
+        return newest
+    found = [one for one in harness.interpreters() if one.version < (3,) and not one.root]
+    return found[0] if found else pytest.skip('no CPython 2.7')
+
+
+def test_deep_sizes(some, tmp_path):
     told = tmp_path / 'told'
-    core = harness.abort_core(newest, PROGRAM % str(told))
+    core = harness.abort_core(some, PROGRAM % str(told))
     try:
         right = json.loads(told.read_text())
         assert max(objects for _, _, _, objects in right) > 1000

@@ -12,7 +12,7 @@ KINDS = {'refs': 'strong', 'extra_refs': 'extra', 'weak_refs': 'weak',
 
 PROGRAM = '''
 import os, sys, collections, weakref
-class Holder:
+class Holder(object):
     def __init__(self):
         self.attribute = self.first = Target()
         self.table = {'named': Target(), 7: Target(), ('s' * 9 + str(os.getpid())): Target()}
@@ -21,7 +21,7 @@ class Holder:
         self.members = {Target()}
         self.queue = collections.deque([0, 1, Target()])
         self.weak = weakref.ref(self.first)
-class Target:
+class Target(object):
     __slots__ = 'slot', '__weakref__'
 def function():
     captured = Target()
@@ -49,8 +49,6 @@ outer(Target())         # module
 
 @pytest.fixture(scope='module')
 def core(interpreter):
-    if interpreter.version < (3, 6):
-        pytest.skip('%s: the references of CPython 2 are not known' % interpreter)
     core = harness.abort_core(interpreter, PROGRAM)
     yield core
     core.close()

@@ -13,8 +13,6 @@ RECORDS = 12000         # in leaks.py
 @pytest.fixture(scope='module')
 def leak(interpreter):
     """The report about a process with one kind of leak, made once."""
-    if interpreter.version < (3, 6):
-        pytest.skip('%s: the references of CPython 2 are not known' % interpreter)
     made = {}
 
     def find(*program):

@@ -32,7 +32,8 @@ static const struct memheap_column sum_columns[] = {
 				"What sys.getsizeof() would say of these" },
 	[SUM_UNCOLLECTABLE] = { "uncollectable_objects", "UNCOLLECTABLE", MEMHEAP_COUNT,
 				"Unreachable objects that it would not free: their type has "
-				"tp_del, or such an object leads to them" },
+				"tp_del (in 2.7: they have __del__), or such an object leads to "
+				"them" },
 	[SUM_GARBAGE] = { "garbage_objects", "GARBAGE", MEMHEAP_COUNT,
 			  "len(gc.garbage), of all interpreters; absent where nothing tells "
 			  "where that is" },

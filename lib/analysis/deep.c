@@ -63,10 +63,11 @@ struct walk {
 static bool is_code_type(const struct type *type)
 {
 	static const char *const names[] = {
-		"module",          "function",  "builtin_function_or_method",
-		"builtin_method",  "method",    "classmethod",
-		"staticmethod",    "generator", "coroutine",
-		"async_generator", "code",      "frame",
+		"module",          "function",       "builtin_function_or_method",
+		"builtin_method",  "method",         "classmethod",
+		"staticmethod",    "generator",      "coroutine",
+		"async_generator", "code",           "frame",
+		"classobj",        "instancemethod", /* 2.7 */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -168,10 +169,8 @@ static struct memheap_error *build(struct memheap_report *report)
 {
 	const struct memheap_snapshot *s = report->snapshot;
 	struct walk walk = { .s = s, .view = { &s->objects, &s->blocks, &s->python } };
-	struct memheap_error *error = references_check(&s->python);
+	struct memheap_error *error = fill(report, &walk);
 
-	if (!error)
-		error = fill(report, &walk);
 	free(walk.is_code);
 	by_type_deinit(&walk.types);
 	free(walk.seen);

@@ -444,11 +444,6 @@ static struct memheap_error *build(struct memheap_report *report)
 	struct memheap_table *table = report_table(report, &objects_shape);
 	struct stream *stream;
 
-	struct memheap_error *error =
-		query->references ? references_check(&report->snapshot->python) : NULL;
-
-	if (error)
-		return error;
 	if (query->sort && memheap_table_column(&objects_shape, query->sort) >= OBJECTS_VALUE)
 		return error_create(MEMHEAP_USAGE, "objects cannot be sorted by %s", query->sort);
 	stream = calloc(1, sizeof(*stream));

@@ -131,9 +131,7 @@ static struct memheap_error *build_refs(struct memheap_report *report)
 	struct object object;
 	block_id id;
 
-	error = references_check(&report->snapshot->python);
-	if (!error)
-		error = find_object(report, &id);
+	error = find_object(report, &id);
 	if (error)
 		return error;
 	if (!object_get(&adding.view, id, &object) ||

@@ -165,9 +165,11 @@ static void remark_frame(struct telling *telling, size_t i)
 /* Whether objects of the type keep variables of a function. */
 static bool is_code_holder(const struct type *type)
 {
-	static const char *const names[] = { "function",  "method",           "frame",
-					     "generator", "coroutine",        "async_generator",
-					     "traceback", "functools.partial" };
+	static const char *const names[] = { "function",      "method",
+					     "frame",         "generator",
+					     "coroutine",     "async_generator",
+					     "traceback",     "functools.partial",
+					     "instancemethod" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (!strcmp(type->name, names[i]))
@@ -185,7 +187,7 @@ static void make_remarks(struct telling *telling)
 			remark_lru_cache(telling, i);
 		if (is_a(telling, i, "frame"))
 			remark_frame(telling, i);
-		if (is_a(telling, i, "_thread._local"))
+		if (is_a(telling, i, "_thread._local") || is_a(telling, i, "thread._local"))
 			remark(telling, "It is thread-local: a thread keeps it until it ends.");
 		if (is_called(telling, i + 1, ".__traceback__"))
 			remark(telling, report_text(telling->report, "The exception is a %s.",

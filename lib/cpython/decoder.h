@@ -109,6 +109,8 @@ struct decoder {
 /* NULL-terminated. */
 extern const struct decoder *const decoders[];
 
+extern const struct decoder decoder_tuple; /* that of 2.7's struct sequences, too */
+
 /* Measures any object: its decoder's part, and what its type adds (values kept apart from it). */
 bool object_measure(struct measure *measure, const struct object *object);
 

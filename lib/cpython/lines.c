@@ -78,12 +78,16 @@ static int64_t search_locations(struct table *table, uint64_t offset, int64_t li
 }
 
 /* 3.10: Objects/lnotab_notes.txt; before it, the same file, where a step comes before its line. */
-static int64_t search_steps(struct table *table, uint64_t offset, int64_t line, bool ranges)
+static int64_t search_steps(struct table *table, uint64_t offset, int64_t line,
+			    const struct layout *layout)
 {
+	bool ranges = layout_knows(layout, CONSTANT_LINE_RANGES);
+	bool forward = layout_knows(layout, CONSTANT_LINE_STEPS_UNSIGNED);
 	uint64_t end = 0;
 
 	for (; table->at + 1 < table->size; table->at += 2) {
-		int8_t step = (int8_t)table->bytes[table->at + 1];
+		uint8_t byte = table->bytes[table->at + 1];
+		int step = forward ? byte : (int8_t)byte;
 
 		end += table->bytes[table->at];
 		if (!ranges && end > offset)
@@ -108,7 +112,6 @@ uint32_t code_line(const struct memory *memory, vaddr code, uint64_t offset)
 	if (layout_has(memory->layout, FIELD_CODE_INSTRUCTIONS))
 		line = search_locations(&table, offset, (int64_t)first);
 	else
-		line = search_steps(&table, offset, (int64_t)first,
-				    layout_knows(memory->layout, CONSTANT_LINE_RANGES));
+		line = search_steps(&table, offset, (int64_t)first, memory->layout);
 	return line > 0 && line <= UINT32_MAX ? (uint32_t)line : 0;
 }

@@ -6,6 +6,7 @@
 #include "../base/cleanup.h"
 #include "dict_keys.h"
 #include "types.h"
+#include "values.h"
 
 #define BASES_MAX     64
 #define SLOTS_MAX     4096
@@ -158,7 +159,7 @@ static bool add_own(struct finder *finder, const struct type *type)
 	const struct type *base = type_base(finder->table, type);
 	uint64_t base_size =
 		base ? base->basic_size : layout_offset(finder->memory->layout, SIZE_OBJECT);
-	bool known = type->own_decoder;
+	bool known = type->own_decoder || type->real_items;
 
 	if (type->python)
 		return add_slots(finder, type);
@@ -241,6 +242,22 @@ static void find_dict(const struct type_table *table, const struct memory *memor
 		type->dict_place = DICT_AT_OFFSET;
 }
 
+/* 2.7: a struct sequence is like a tuple, but none; tp_basicsize tells how many items it has.
+ * Objects/structseq.c, PyStructSequence_InitType() */
+static void find_old_sequence(const struct memory *memory, struct type *type,
+			      const struct type *base)
+{
+	uint64_t dict, items = layout_offset(memory->layout, FIELD_TUPLE_ITEMS);
+	vaddr length;
+
+	if (type->python || !base || base->base || type->basic_size <= items ||
+	    !memory_field(memory, type->at, FIELD_TYPE_DICT, &dict) || !dict ||
+	    !dict_lookup(memory, dict, "n_sequence_fields", &length))
+		return;
+	type->real_items = (type->basic_size - items) / sizeof(vaddr);
+	type->visitor = &decoder_tuple;
+}
+
 /* The number of items of a struct sequence: where its last member ends. Its ob_size leaves out the
  * hidden ones. 3.12 Objects/structseq.c, structseq_traverse() */
 static void count_real_items(const struct type_table *table, const struct memory *memory,
@@ -251,6 +268,8 @@ static void count_real_items(const struct type_table *table, const struct memory
 	uint64_t at, bytes = layout_offset(layout, SIZE_MEMBER_DEF);
 	uint64_t items = layout_offset(layout, FIELD_TUPLE_ITEMS);
 
+	if (layout_knows(layout, CONSTANT_SEQUENCES_NO_TUPLES))
+		find_old_sequence(memory, type, base);
 	if (type->python || !base || strcmp(base->name, "tuple") ||
 	    !memory_field(memory, type->at, FIELD_TYPE_MEMBERS, &at) || !at)
 		return;

@@ -7,16 +7,6 @@
 #define OWN_BLOCKS_MAX 256
 #define OWN_WORDS_MAX  (1 << 20)
 
-struct memheap_error *references_check(const struct python *python)
-{
-	if (layout_knows(&python->layout, CONSTANT_REFERENCES_KNOWN))
-		return NULL;
-	return error_hint(error_create(MEMHEAP_NOT_PYTHON,
-				       "what the objects of CPython %s refer to is not known",
-				       python->version_text),
-			  "types, arenas, objects without --refs and the like are");
-}
-
 block_id object_find(const struct block_map *map, vaddr at)
 {
 	const struct static_object *statics = map->statics.items;

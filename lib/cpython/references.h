@@ -11,9 +11,6 @@ struct heap_view {
 	const struct python *python;
 };
 
-/* An error where nobody knows what the objects of this version refer to. */
-struct memheap_error *references_check(const struct python *python);
-
 /* The object that begins at `at`: its block id, or BLOCK_NONE. */
 block_id object_find(const struct block_map *map, vaddr at);
 

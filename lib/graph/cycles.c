@@ -7,6 +7,7 @@
 #include "../base/cleanup.h"
 #include "../cpython/gc.h"
 #include "../cpython/gc_head.h"
+#include "finalizers.h"
 
 #define GRAIN 4096
 
@@ -111,7 +112,7 @@ struct reading {
 	struct cycles *cycles;
 	const struct graph *graph;
 	const struct heap_view *view;
-	const bool *legacy; /* by type */
+	const struct finalizers *finalizers;
 };
 
 static bool is_tracked(const struct heap_view *view, block_id block, const struct object *object)
@@ -145,7 +146,7 @@ static void read_facts(void *context, unsigned worker, size_t begin, size_t end)
 		if (!is_tracked(view, block, &object))
 			continue;
 		reading->cycles->facts[i] = COLLECTOR_TRACKED;
-		if (reading->legacy[object.type - view->objects->types.list.items])
+		if (finalizers_has(reading->finalizers, &object))
 			reading->cycles->facts[i] |= COLLECTOR_LEGACY;
 	}
 }
@@ -174,26 +175,11 @@ static void leave_frozen(const struct reading *reading)
 	}
 }
 
-static bool *find_legacy_types(const struct heap_view *view)
-{
-	const struct type_table *types = &view->objects->types;
-	bool *legacy = calloc(types->list.count + 1, sizeof(*legacy));
-
-	for (size_t i = 0; legacy && i < types->list.count; i++) {
-		uint64_t finalizer;
-
-		legacy[i] = memory_field(&view->python->memory, types->list.items[i].at,
-					 FIELD_TYPE_DEL, &finalizer) &&
-			    finalizer;
-	}
-	return legacy;
-}
-
 struct memheap_error *cycles_find(struct cycles *ret, const struct graph *graph,
 				  const struct heap_view *view, const struct parallel *parallel)
 {
-	_cleanup_free_ bool *legacy = find_legacy_types(view);
-	struct reading reading = { ret, graph, view, legacy };
+	struct finalizers finalizers = { 0 };
+	struct reading reading = { ret, graph, view, &finalizers };
 
 	if (view->python->free_threaded)
 		return error_hint(
@@ -205,9 +191,12 @@ struct memheap_error *cycles_find(struct cycles *ret, const struct graph *graph,
 		.refcounts = calloc((size_t)graph->count + 1, sizeof(*ret->refcounts)),
 		.facts = calloc((size_t)graph->count + 1, sizeof(*ret->facts)),
 	};
-	if (!legacy || !ret->refcounts || !ret->facts)
+	if (!finalizers_find(&finalizers, graph, view) || !ret->refcounts || !ret->facts) {
+		finalizers_deinit(&finalizers);
 		return &error_no_memory;
+	}
 	parallel_for(parallel, "reading refcounts", graph->count, GRAIN, read_facts, &reading);
+	finalizers_deinit(&finalizers);
 	leave_frozen(&reading);
 	return cycles_decide(ret, graph) ? NULL : &error_no_memory;
 }

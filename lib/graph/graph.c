@@ -229,9 +229,6 @@ struct memheap_error *graph_build(struct graph *graph, const struct heap_view *v
 	struct build build = { graph, view, NULL };
 	struct memheap_error *error;
 
-	error = references_check(view->python);
-	if (error)
-		return error;
 	if (!number_objects(graph, map))
 		return &error_no_memory;
 	if (graph->count > OBJECTS_MAX)

@@ -10,3 +10,6 @@
  * reference is counted (Objects/unicodeobject.c, PyUnicode_InternInPlace()).
  */
 bool is_interned_table(const struct heap_view *view, const struct graph *graph, object_id id);
+
+/* Whether the object is what 2.7 puts in place of a deleted key: Objects/dictobject.c, dummy */
+bool is_deleted_key(const struct heap_view *view, const struct graph *graph, object_id id);

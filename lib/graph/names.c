@@ -40,9 +40,13 @@ static const char *key_name(const struct heap_view *view, vaddr at, bool values,
 	const struct type *type = type_at(view, at);
 	const char *text;
 	int64_t number;
+	bool shown = false;
 
-	if (type && type->flags & layout_constant(memory->layout, CONSTANT_TYPE_IS_STR) &&
-	    (values || is_program_name(memory, at))) {
+	if (type && type->flags & layout_constant(memory->layout, CONSTANT_TYPE_IS_STR))
+		shown = values || is_program_name(memory, at);
+	else if (type && type->flags & layout_constant(memory->layout, CONSTANT_TYPE_IS_UNICODE))
+		shown = values;
+	if (shown) {
 		text = str_value(memory, at, NAME_MAX_CHARACTERS, strings);
 		if (text)
 			return strings_format(strings, "[\"%s\"]", text);

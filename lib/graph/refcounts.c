@@ -93,6 +93,10 @@ static void discount_interned(const struct counting *counting, object_id table)
 		uint64_t state = 0;
 		struct object object;
 
+		if (is_deleted_key(counting->view, counting->graph, id)) {
+			i--; /* it stands there alone */
+			continue;
+		}
 		if (object_get(counting->view, counting->graph->blocks[id], &object))
 			memory_field(&counting->view->python->memory, object.at, FIELD_STR_INTERNED,
 				     &state);

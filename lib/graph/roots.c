@@ -66,12 +66,16 @@ static void add_modules(struct search *search)
 static void add_interpreters(struct search *search)
 {
 	const struct python *python = search->sources->view->python;
+	/* the name of the module in 2.7, where it has unicode besides str */
+	const char *builtins = layout_knows(&python->layout, CONSTANT_TYPE_IS_UNICODE)
+				       ? "__builtin__.__dict__"
+				       : "builtins.__dict__";
 
 	for (size_t i = 0; i < python->interpreters.count; i++) {
 		const struct interpreter *interpreter = &python->interpreters.items[i];
 
 		add_root(search, ROOT_INTERPRETER, 0, interpreter->sys, "sys.__dict__");
-		add_root(search, ROOT_INTERPRETER, 0, interpreter->builtins, "builtins.__dict__");
+		add_root(search, ROOT_INTERPRETER, 0, interpreter->builtins, builtins);
 	}
 }
 

@@ -100,6 +100,7 @@ static bool is_program(const struct hunt *hunt, const struct type *type)
 		"member_descriptor",
 		"classmethod_descriptor",
 		"classmethod",
+		"classobj", /* 2.7 */
 		"staticmethod",
 		"property",
 	};

@@ -20,13 +20,13 @@ extern const struct decoder decoder_array, decoder_async_generator, decoder_buff
 	decoder_frozendict, decoder_frozenset, decoder_function, decoder_generator,
 	decoder_hamt_array, decoder_hamt_bitmap, decoder_hamt_collision, decoder_instance,
 	decoder_instance_method, decoder_int, decoder_list, decoder_lock, decoder_lock_2,
-	decoder_long, decoder_lru_cache, decoder_method, decoder_method_caller, decoder_module,
-	decoder_ndarray, decoder_numpy_bytes, decoder_numpy_generic, decoder_numpy_void,
-	decoder_odict, decoder_old_class, decoder_permutations, decoder_pickle_stack,
-	decoder_pickler, decoder_product, decoder_rlock, decoder_set, decoder_simple_queue,
-	decoder_sqlite_cache, decoder_str, decoder_string_io, decoder_struct, decoder_struct_3_8,
-	decoder_syntax_tree, decoder_tee_data, decoder_time, decoder_tuple, decoder_type,
-	decoder_unicode, decoder_unpickler;
+	decoder_long, decoder_lru_cache, decoder_memory_view, decoder_method, decoder_method_caller,
+	decoder_module, decoder_ndarray, decoder_numpy_bytes, decoder_numpy_generic,
+	decoder_numpy_void, decoder_odict, decoder_old_class, decoder_permutations,
+	decoder_pickle_stack, decoder_pickler, decoder_product, decoder_rlock, decoder_set,
+	decoder_simple_queue, decoder_sqlite_cache, decoder_str, decoder_string_io, decoder_struct,
+	decoder_struct_3_8, decoder_syntax_tree, decoder_tee_data, decoder_tee_data_2, decoder_time,
+	decoder_type, decoder_unicode, decoder_unpickler;
 
 const struct decoder *const decoders[] = {
 	&decoder_array,
@@ -74,6 +74,7 @@ const struct decoder *const decoders[] = {
 	&decoder_lock_2,
 	&decoder_long,
 	&decoder_lru_cache,
+	&decoder_memory_view,
 	&decoder_method,
 	&decoder_method_caller,
 	&decoder_module,
@@ -97,6 +98,7 @@ const struct decoder *const decoders[] = {
 	&decoder_struct_3_8,
 	&decoder_syntax_tree,
 	&decoder_tee_data,
+	&decoder_tee_data_2,
 	&decoder_time,
 	&decoder_tuple,
 	&decoder_type,

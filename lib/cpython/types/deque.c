@@ -33,6 +33,11 @@ static void own_free_blocks(struct measure *measure, const struct object *object
 		own(measure, load_u64(blocks + i * sizeof(vaddr)), BUFFER_DEQUE_BLOCKS);
 }
 
+static enum field_id length_field(const struct layout *layout)
+{
+	return layout_has(layout, FIELD_DEQUE_LENGTH) ? FIELD_DEQUE_LENGTH : FIELD_VAR_SIZE;
+}
+
 static bool deque_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
@@ -41,9 +46,7 @@ static bool deque_measure(struct measure *measure, const struct object *object)
 
 	if (!basic_measure(measure, object) || !length)
 		return false;
-	count = object_field(measure, object,
-			     layout_has(layout, FIELD_DEQUE_LENGTH) ? FIELD_DEQUE_LENGTH
-								    : FIELD_VAR_SIZE);
+	count = object_field(measure, object, length_field(layout));
 	left = object_field(measure, object, FIELD_DEQUE_LEFT_INDEX);
 	if (count >> 48 || left > length)
 		return false;
@@ -63,7 +66,7 @@ static void deque_visit(struct visitor *visitor, const struct object *object)
 	const struct memory *memory = visitor->memory;
 	const struct layout *layout = memory->layout;
 	uint64_t length = layout->fields[FIELD_DEQUE_BLOCK_DATA].size / sizeof(vaddr);
-	uint64_t count = visited_field(visitor, object, FIELD_VAR_SIZE);
+	uint64_t count = visited_field(visitor, object, length_field(layout));
 	uint64_t at = visited_field(visitor, object, FIELD_DEQUE_LEFT_INDEX);
 	vaddr block = visited_field(visitor, object, FIELD_DEQUE_LEFT_BLOCK);
 	const uint8_t *bytes = NULL;

@@ -121,6 +121,28 @@ static bool are_embedded(const struct memory *memory, vaddr values)
 	       memory_field(memory, values, FIELD_VALUES_EMBEDDED, &embedded) && embedded;
 }
 
+/* 2.7 dict_traverse(): all keys and values. What stands for a deleted key is counted, too. */
+static void old_dict_visit(struct visitor *visitor, const struct object *object)
+{
+	const struct memory *memory = visitor->memory;
+	struct dict_keys keys;
+	vaddr key, value;
+
+	if (!dict_keys_of(memory, object->at, &keys)) {
+		visitor->unreadable = true;
+		return;
+	}
+	for (uint64_t i = 0; i < keys.slots; i++) {
+		if (!dict_keys_entry(memory, &keys, i, &key, &value)) {
+			visitor->unreadable = true;
+			return;
+		}
+		refer(visitor, value, STEP_VALUE, key);
+		refer_as(visitor, value ? (enum reference_kind)visitor->strong : REFERENCE_EXTRA,
+			 key, STEP_KEY, 0);
+	}
+}
+
 /*
  * Objects/dictobject.c, dict_traverse(): in a table of str keys these are not visited, because
  * no cycle leads through them. Keys of a shared table are the type's.
@@ -133,6 +155,10 @@ static void dict_visit(struct visitor *visitor, const struct object *object)
 	enum reference_kind key_kind = REFERENCE_EXTRA;
 	struct dict_keys keys;
 
+	if (layout_has(memory->layout, FIELD_DICT_TABLE)) {
+		old_dict_visit(visitor, object);
+		return;
+	}
 	if (!dict_keys_read(memory, table, &keys)) {
 		visitor->unreadable |= table != 0;
 		return;

@@ -91,6 +91,14 @@ const struct decoder decoder_tee_data = {
 	.visit = tee_data_visit,
 };
 
+/* the name of the type in 2.7 */
+const struct decoder decoder_tee_data_2 = {
+	.type_name = "itertools.tee_dataobject",
+	.size = FIELD_COUNT,
+	.measure = basic_measure,
+	.visit = tee_data_visit,
+};
+
 const struct decoder decoder_product = {
 	.type_name = "itertools.product",
 	.size = SIZE_PRODUCT,

@@ -116,6 +116,24 @@ static void tuple_visit(struct visitor *visitor, const struct object *object)
 	}
 }
 
+/*
+ * 2.7 Objects/memoryobject.c, memory_traverse(); its base is in references.def. Later ones leave
+ * the object to the managed buffer.
+ */
+static void memory_view_visit(struct visitor *visitor, const struct object *object)
+{
+	if (layout_has(visitor->memory->layout, FIELD_MEMORY_VIEW_BASE))
+		refer_member(visitor, visitor->strong,
+			     visited_field(visitor, object, FIELD_MEMORY_VIEW_OBJECT), "obj");
+}
+
+const struct decoder decoder_memory_view = {
+	.type_name = "memoryview",
+	.size = FIELD_COUNT,
+	.measure = plain_measure,
+	.visit = memory_view_visit,
+};
+
 const struct decoder decoder_tuple = {
 	.type_name = "tuple",
 	.size = FIELD_COUNT,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* set and frozenset: up to 8 slots inside, more in a block. Objects/setobject.c, set_sizeof() */
+#include "../values.h"
 #include "decoders.h"
 
 static bool set_measure(struct measure *measure, const struct object *object)
@@ -21,6 +22,19 @@ static bool set_measure(struct measure *measure, const struct object *object)
 	return true;
 }
 
+/*
+ * 2.7: whether an entry was deleted. It keeps its hash; in place of its key is a str of which
+ * nobody ever asks for the hash, as it is asked of every key. Objects/setobject.c,
+ * set_discard_entry()
+ */
+static bool is_dummy(const struct memory *memory, vaddr key)
+{
+	uint64_t hash;
+
+	return memory_field(memory, key, FIELD_STR_HASH, &hash) && hash == UINT64_MAX &&
+	       str_equals(memory, key, "<dummy key>");
+}
+
 /* Objects/setobject.c, set_traverse(). What was deleted has the hash -1, as no key has. */
 static void set_visit(struct visitor *visitor, const struct object *object)
 {
@@ -37,9 +51,15 @@ static void set_visit(struct visitor *visitor, const struct object *object)
 	}
 	for (uint64_t i = 0; i <= mask; i++) {
 		const uint8_t *entry = entries + i * bytes;
+		vaddr key = field_load(layout, entry, FIELD_SET_ENTRY_KEY);
 
-		if (field_load(layout, entry, FIELD_SET_ENTRY_HASH) != UINT64_MAX)
-			refer(visitor, field_load(layout, entry, FIELD_SET_ENTRY_KEY), STEP_KEY, 0);
+		if (field_load(layout, entry, FIELD_SET_ENTRY_HASH) == UINT64_MAX)
+			continue;
+		refer_as(visitor,
+			 key && is_dummy(visitor->memory, key)
+				 ? REFERENCE_EXTRA
+				 : (enum reference_kind)visitor->strong,
+			 key, STEP_KEY, 0);
 	}
 }
 
