@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
+#include "free_slots.h"
 
 #define PAGE_SHIFT  12
 #define FILTER_BITS (1U << 20)
@@ -35,6 +36,7 @@ struct search {
 	const struct image *image;
 	struct filter *filter;
 	struct finds *finds; /* by worker */
+	struct ranges slots; /* words of static data that hold nothing */
 };
 
 static inline uint64_t filter_bit(vaddr at)
@@ -207,18 +209,25 @@ static void search_chunks(void *context, unsigned worker, size_t begin, size_t e
 	}
 }
 
-/* Takes the unknown blocks that words of [bytes, bytes + size) point to. Chunks of malloc only if
- * `chunks`: C libraries have their own. */
-static void take_words(const struct search *search, struct worklist *list, const uint8_t *bytes,
-		       uint64_t size, enum buffer_kind kind, bool chunks)
+struct words {
+	vaddr at;
+	const uint8_t *bytes;
+	uint64_t size;
+};
+
+/* Takes the unknown blocks that the words point to. Chunks of malloc only if `chunks`: C libraries
+ * have their own. */
+static void take_words(const struct search *search, struct worklist *list,
+		       const struct words *words, enum buffer_kind kind, bool chunks)
 {
-	for (uint64_t at = 0; at + sizeof(vaddr) <= size; at += sizeof(vaddr)) {
-		vaddr word = load_u64(bytes + at);
+	for (uint64_t at = 0; at + sizeof(vaddr) <= words->size; at += sizeof(vaddr)) {
+		vaddr word = load_u64(words->bytes + at);
 		struct block block;
 
 		if (!find_open(search, word, &block) ||
 		    (block.allocator == ALLOCATOR_MALLOC && !chunks) ||
-		    search->map->tags[block.id] != BLOCK_USED)
+		    search->map->tags[block.id] != BLOCK_USED ||
+		    ranges_hold(&search->slots, words->at + at))
 			continue;
 		search->map->tags[block.id] = tag_make(BLOCK_BUFFER, kind, TYPE_NONE);
 		push(list, block.id);
@@ -231,11 +240,12 @@ static void take_module_data(const struct search *search, struct worklist *list,
 	for (size_t i = 0; i < search->image->segments.count; i++) {
 		const struct segment *segment = &search->image->segments.items[i];
 		const struct module *module = modules_find(modules, segment->start);
+		struct words words = { segment->start, segment->bytes, 0 };
 
-		if (module)
-			take_words(search, list, segment->bytes,
-				   module_writable_size(module, segment), BUFFER_MODULE_DATA,
-				   module == python);
+		if (!module)
+			continue;
+		words.size = module_writable_size(module, segment);
+		take_words(search, list, &words, BUFFER_MODULE_DATA, module == python);
 	}
 }
 
@@ -246,9 +256,10 @@ static void take_closure(const struct search *search, struct worklist *list, enu
 		block_id id = list->blocks.items[--list->blocks.count];
 		struct block block = block_get(search->map, id);
 		const uint8_t *bytes = image_at(search->image, block.start, block.size);
+		const struct words words = { block.start, bytes, block.size };
 
 		if (bytes)
-			take_words(search, list, bytes, block.size, kind, false);
+			take_words(search, list, &words, kind, false);
 	}
 }
 
@@ -281,26 +292,32 @@ static bool any_unknown(const struct search *search, const struct parallel *para
 	return unknown;
 }
 
-bool leftovers_attribute(struct block_map *map, const struct type_table *types,
-			 const struct python *python, const struct modules *modules,
-			 const struct parallel *parallel)
+bool leftovers_attribute(struct block_map *map, const struct heap_view *view,
+			 const struct modules *modules, const struct parallel *parallel)
 {
 	_cleanup_free_ struct filter *filter = calloc(1, sizeof(*filter));
 	_cleanup_free_ struct finds *finds = parallel_results(parallel, sizeof(*finds));
-	struct search search = { map, types, &python->layout, python->memory.image, filter, finds };
-	bool done = true;
+	const struct python *python = view->python;
+	struct search search = {
+		.map = map,
+		.types = &view->objects->types,
+		.layout = &python->layout,
+		.image = python->memory.image,
+		.filter = filter,
+		.finds = finds,
+	};
+	bool done = filter && finds && free_slots_find(&search.slots, view);
 
-	if (!filter || !finds)
-		return false;
-	if (any_unknown(&search, parallel)) {
+	if (done && any_unknown(&search, parallel)) {
 		blocks_each_run(map, parallel, "attributing unknown blocks", search_run, &search);
 		parallel_for(parallel, "attributing unknown chunks", map->malloc.chunks.count,
 			     CHUNK_GRAIN, search_chunks, &search);
 		done = take_all(&search, parallel->workers, modules, python->module);
 	}
-	for (unsigned i = 0; i < parallel->workers; i++) {
+	for (unsigned i = 0; finds && i < parallel->workers; i++) {
 		free(finds[i].extension.blocks.items);
 		free(finds[i].states.blocks.items);
 	}
+	ranges_deinit(&search.slots);
 	return done;
 }

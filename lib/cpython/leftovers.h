@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "types.h"
+#include "references.h"
 
 /* Reports the pointers of an instance whose type is opaque; nothing for others. */
 void leftovers_claims(const struct layout *layout, const struct object *object, own_fn *report,
@@ -17,6 +17,5 @@ void leftovers_claims(const struct layout *layout, const struct object *object, 
 
 /* Attributes what is unknown yet to objects, then to modules' data, then to the blocks that these
  * point to. False when out of memory. */
-bool leftovers_attribute(struct block_map *map, const struct type_table *types,
-			 const struct python *python, const struct modules *modules,
-			 const struct parallel *parallel);
+bool leftovers_attribute(struct block_map *map, const struct heap_view *view,
+			 const struct modules *modules, const struct parallel *parallel);

@@ -42,6 +42,7 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 				    const struct parallel *parallel)
 {
 	struct judge judge = { python, &objects->types };
+	const struct heap_view view = { objects, map, python };
 	struct memheap_error *error;
 
 	error = types_build(&objects->types, python, modules, map);
@@ -62,7 +63,7 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	if (!judge_all(objects, map, &judge, parallel))
 		return &error_no_memory;
 	free_lists_search(map, python, &objects->types);
-	if (!leftovers_attribute(map, &objects->types, python, modules, parallel))
+	if (!leftovers_attribute(map, &view, modules, parallel))
 		return &error_no_memory;
 	if (!count_blocks(objects, map, parallel))
 		return &error_no_memory;
