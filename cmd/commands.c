@@ -369,8 +369,11 @@ static const struct command refcounts = {
 		"itself), or where what a type refers to is not known; one too few, where a word "
 		"that was left behind still holds the address. Immortal objects (3.12 and later) "
 		"do "
-		"not count, and are left out. Free-threaded builds are refused: they count outside "
-		"of objects too. --limit and --type are for the table of objects too.",
+		"not count, and are left out. In free-threaded builds all that counts is summed "
+		"up: "
+		"the owner's count, that of other threads, and those that threads have for types, "
+		"functions and the like; since 3.14 frames have references that no object counts, "
+		"which are added. --limit and --type are for the table of objects too.",
 	.examples = "  memheap refcounts core.1234\n"
 		    "  memheap refcounts core.1234 --type 'myapp.*' --limit 1000\n"
 		    "  memheap refcounts core.1234 --format jsonl --table objects\n",

@@ -30,8 +30,6 @@ def skip_unless_audited(interpreter):
 @pytest.fixture(scope='module')
 def core(interpreter):
     skip_unless_audited(interpreter)
-    if interpreter.free_threaded:
-        pytest.skip('%s: refused, which test_what_cannot_be_audited tests' % interpreter)
     core = harness.make_core(interpreter, 'lost')
     yield core
     core.close()
@@ -201,17 +199,4 @@ def test_characters_are_told_only_if_asked_for(readable):
         rows = lines(core, 'leaks', '--table', 'chunks', '--values')
         assert [row for row in rows if row['content'].startswith('text: lost of ')]
     finally:
-        core.close()
-
-
-def test_what_cannot_be_audited():
-    found = [one for one in harness.interpreters()
-             if one.free_threaded and not one.root]
-    if not found:
-        pytest.skip('no CPython without a GIL')
-    for interpreter in found:
-        core = harness.abort_core(interpreter)
-        result = core.memheap('refcounts', check=False)
-        assert result.code == 3 and not result.stdout
-        assert 'free-threaded' in result.stderr
         core.close()

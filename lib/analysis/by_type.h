@@ -59,7 +59,10 @@ enum { EXAMPLE_TYPE, EXAMPLE_ADDRESS, EXAMPLE_SHALLOW, EXAMPLE_REFCOUNT, EXAMPLE
 	[EXAMPLE_ADDRESS] = { "address", "ADDRESS", MEMHEAP_ADDRESS, "Where the object begins" }, \
 	[EXAMPLE_SHALLOW] = { "shallow_bytes", "SHALLOW", MEMHEAP_BYTES,                          \
 			      "What sys.getsizeof() would say of it" },                           \
-	[EXAMPLE_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT, "PyObject.ob_refcnt" }
+	[EXAMPLE_REFCOUNT] = { "refcount", "REFCOUNT", MEMHEAP_COUNT,                             \
+			       "References that are counted: PyObject.ob_refcnt, or all counts "  \
+			       "of free-threaded builds; in refcounts those of frames too, that " \
+			       "3.14 leaves out" }
 
 /* A new row, of which these columns are set. */
 struct memheap_cell *example_row(struct memheap_report *report,

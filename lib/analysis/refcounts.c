@@ -122,7 +122,7 @@ static void count_objects(struct work *work)
 		case REFCOUNT_RIGHT:
 			break;
 		}
-		if (work->refcounts.counts[id] == REFCOUNT_IMMORTAL)
+		if (work->refcounts.counts[id] == COUNT_IMMORTAL)
 			work->immortal++;
 		else
 			work->audited++;
@@ -162,6 +162,8 @@ static void add_object(void *closure, object_id id)
 	struct work *work = closure;
 	struct memheap_cell *row = example_row(work->report, &refcount_objects_shape, id);
 
+	/* with references of frames that the object does not count */
+	row[EXAMPLE_REFCOUNT] = cell_number(work->refcounts.counts[id]);
 	row[OBJECTS_KNOWN] = cell_number(work->refcounts.known[id]);
 	row[OBJECTS_WORDS] = cell_number(work->refcounts.words[id]);
 	row[OBJECTS_LOST] = cell_number(refcounts_lost(&work->refcounts, id));

@@ -73,8 +73,9 @@ enum reference_step {
 
 struct reference {
 	vaddr to;
-	uint8_t kind; /* enum reference_kind */
-	uint8_t step; /* enum reference_step */
+	uint8_t kind;   /* enum reference_kind */
+	uint8_t step;   /* enum reference_step */
+	bool uncounted; /* it holds the object, which does not count it: frames only */
 	union {
 		const char *text;
 		uint64_t number;
@@ -155,9 +156,10 @@ static inline void refer_as(struct visitor *visitor, enum reference_kind kind, v
 			    enum reference_step step, uint64_t number)
 {
 	if (to)
-		visitor->see(visitor->closure,
-			     &(struct reference){
-				     to, (uint8_t)kind, (uint8_t)step, { .number = number } });
+		visitor->see(visitor->closure, &(struct reference){ .to = to,
+								    .kind = (uint8_t)kind,
+								    .step = (uint8_t)step,
+								    .number = number });
 }
 
 /* Reports a reference that tp_traverse visits. */
@@ -172,9 +174,10 @@ static inline void refer_member(struct visitor *visitor, enum reference_kind kin
 				const char *text)
 {
 	if (to)
-		visitor->see(
-			visitor->closure,
-			&(struct reference){ to, (uint8_t)kind, STEP_MEMBER, { .text = text } });
+		visitor->see(visitor->closure, &(struct reference){ .to = to,
+								    .kind = (uint8_t)kind,
+								    .step = STEP_MEMBER,
+								    .text = text });
 }
 
 /* The field `id` of the object, 0 where the layout or the object has none. */

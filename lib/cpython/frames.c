@@ -2,7 +2,12 @@
 #include "frames.h"
 
 #define SLOTS_MAX (1 << 24)
-#define TAG_BITS  3 /* 3.14 Include/internal/pycore_stackref.h, Py_TAG_BITS */
+
+/* 3.14 Include/internal/pycore_stackref.h: the lowest bits of references in frames. With the first
+ * the object does not count this one: it is borrowed from another, or deferred. */
+#define TAG_BITS      3
+#define TAG_INT       3 /* no reference at all */
+#define TAG_UNCOUNTED 1
 
 /* The names of a frame's slots: up to three tuples, one behind the other. */
 struct names {
@@ -62,13 +67,35 @@ static vaddr slot_name(const struct memory *memory, const struct names *names, u
 	return 0;
 }
 
+struct reference frame_reference(const struct layout *layout, uint64_t word)
+{
+	struct reference reference = { .to = word };
+
+	if (layout_has(layout, FIELD_INNER_FRAME_STACK_POINTER)) {
+		reference.to = (word & TAG_BITS) == TAG_INT ? 0 : word & ~(vaddr)TAG_BITS;
+		reference.uncounted = word & TAG_UNCOUNTED;
+	}
+	return reference;
+}
+
+/* Reports the reference in a word. */
+static void refer_word(struct visitor *visitor, uint64_t word, struct reference called)
+{
+	struct reference reference = frame_reference(visitor->memory->layout, word);
+
+	called.to = reference.to;
+	called.uncounted = reference.uncounted;
+	called.kind = visitor->strong;
+	if (called.to)
+		visitor->see(visitor->closure, &called);
+}
+
 /* Reports `count` slots from `at` on, which are the slots from `first` on of the frame. */
 static void visit_slots(struct visitor *visitor, const struct names *names, vaddr at,
 			uint64_t first, uint64_t count)
 {
 	const uint8_t *bytes =
 		image_at(visitor->memory->image, at, MIN(count, SLOTS_MAX) * sizeof(vaddr));
-	bool tagged = layout_has(visitor->memory->layout, FIELD_INNER_FRAME_STACK_POINTER);
 	uint64_t locals = count_names(names);
 
 	if (!bytes || count > SLOTS_MAX) {
@@ -76,15 +103,14 @@ static void visit_slots(struct visitor *visitor, const struct names *names, vadd
 		return;
 	}
 	for (uint64_t i = 0; i < count; i++) {
-		vaddr to = load_u64(bytes + i * sizeof(vaddr));
-		uint64_t index = first + i;
+		uint64_t word = load_u64(bytes + i * sizeof(vaddr)), index = first + i;
+		struct reference called = { .step = STEP_STACK, .number = index - locals };
 
-		if (tagged)
-			to = (to & TAG_BITS) == TAG_BITS ? 0 : to & ~(vaddr)TAG_BITS;
-		if (index < locals)
-			refer(visitor, to, STEP_LOCAL, slot_name(visitor->memory, names, index));
-		else
-			refer(visitor, to, STEP_STACK, index - locals);
+		if (index < locals) {
+			called.step = STEP_LOCAL;
+			called.number = slot_name(visitor->memory, names, index);
+		}
+		refer_word(visitor, word, called);
 	}
 }
 
@@ -113,7 +139,8 @@ void frame_visit_code(struct visitor *visitor, vaddr at)
 	uint64_t code;
 
 	if (memory_field(visitor->memory, at, FIELD_INNER_FRAME_CODE, &code))
-		refer_member(visitor, visitor->strong, code & ~(vaddr)TAG_BITS, "f_code");
+		refer_word(visitor, code,
+			   (struct reference){ .step = STEP_MEMBER, .text = "f_code" });
 }
 
 /* 3.12 Python/frame.c, _PyFrame_Traverse() */
@@ -139,9 +166,8 @@ void frame_visit_inner(struct visitor *visitor, vaddr at, bool executing)
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		refer_member(visitor, visitor->strong,
-			     field_load(layout, bytes, members[i].field) & ~(vaddr)TAG_BITS,
-			     members[i].name);
+		refer_word(visitor, field_load(layout, bytes, members[i].field),
+			   (struct reference){ .step = STEP_MEMBER, .text = members[i].name });
 	find_names(memory, field_load(layout, bytes, FIELD_INNER_FRAME_CODE) & ~(vaddr)TAG_BITS,
 		   &names);
 	visit_slots(visitor, &names, at + size, 0,

@@ -4,6 +4,10 @@
 
 #include "decoder.h"
 
+/* What a word of a frame refers to, 0 if nothing; since 3.14 it may be a reference that the object
+ * does not count. */
+struct reference frame_reference(const struct layout *layout, uint64_t word);
+
 /*
  * Reports what the _PyInterpreterFrame at `at` refers to, 3.11 and later. While a frame is being
  * executed, nobody knows how much of its stack is in use: with `executing` its locals are reported.

@@ -43,6 +43,17 @@ static inline bool object_is_immortal(const struct layout *layout, const uint8_t
 	       field_load(layout, bytes, FIELD_OBJECT_REFCOUNT) & REF_IMMORTAL_BIT;
 }
 
+/* Whether the object waits in the queue of the thread that owns it for its counts to be merged: the
+ * queue has a reference. 3.13 sets the flag of objects with deferred counting, too, so that they
+ * never get there. Python/brc.c; Objects/object.c, _PyObject_SetDeferredRefcount() */
+static inline bool object_is_queued(const struct layout *layout, const uint8_t *bytes)
+{
+	return has_split_refcount(layout) &&
+	       (field_load(layout, bytes, FIELD_OBJECT_REF_SHARED) & REF_SHARED_FLAGS) ==
+		       REF_QUEUED &&
+	       !(field_load(layout, bytes, FIELD_OBJECT_GC_BITS) & GC_BITS_DEFERRED);
+}
+
 /* What Py_REFCNT() says of the object at `bytes`, less what deferred counting adds to it. Negative
  * where threads count for themselves, and more references went than came. */
 static inline int64_t object_refcount(const struct layout *layout, const uint8_t *bytes)

@@ -4,6 +4,7 @@
 #include "../base/cleanup.h"
 #include "allocators/arena_map_search.h"
 #include "decoder.h"
+#include "delayed.h"
 #include "types.h"
 
 #define ENTRIES_MAX (1ULL << 32)
@@ -95,40 +96,10 @@ static void mark_interned(struct block_map *map, const struct python *python)
 	}
 }
 
-/* Marks the blocks that a chunk of a queue holds between its two indices. The lowest bit tells
- * objects from other memory; where objects only lose a reference, they live. */
-static void mark_delayed_items(struct block_map *map, const struct memory *memory, vaddr chunk)
+static void mark_delayed(void *closure, vaddr at, bool is_reference)
 {
-	const struct layout *layout = memory->layout;
-	vaddr items = memory_address(memory, chunk, FIELD_DELAYED_ITEMS);
-	uint64_t room = layout->fields[FIELD_DELAYED_ITEMS].size;
-	uint64_t size = layout_offset(layout, SIZE_DELAYED_ITEM), begin, end, item;
-
-	if (!size || !memory_field(memory, chunk, FIELD_DELAYED_READ, &begin) ||
-	    !memory_field(memory, chunk, FIELD_DELAYED_WRITE, &end))
-		return;
-	for (uint64_t i = begin; i < MIN(end, room / size); i++) {
-		if (!image_u64(memory->image, items + i * size, &item))
-			return;
-		if (!(item & 1) || !layout_knows(layout, CONSTANT_DELAYED_REFERENCES))
-			mark(map, item & ~1ULL, BUFFER_DELAYED);
-	}
-}
-
-/* The chunks of a queue are linked in a ring through its head; the link is their first word. */
-static void mark_delayed(struct block_map *map, const struct memory *memory, vaddr head)
-{
-	_cleanup_(id_map_deinit) struct id_map met = { 0 };
-	uint64_t chunk;
-
-	if (!image_u64(memory->image, head, &chunk))
-		return;
-	while (chunk && chunk != head && id_map_meet(&met, chunk)) {
-		mark_delayed_items(map, memory, chunk);
-		mark(map, chunk, BUFFER_DELAYED);
-		if (!image_u64(memory->image, chunk, &chunk))
-			return;
-	}
+	if (!is_reference)
+		mark(closure, at, BUFFER_DELAYED);
 }
 
 /* Marks a thread state, and what it has in free-threaded builds. */
@@ -139,14 +110,11 @@ static void mark_thread(struct block_map *map, const struct memory *memory, vadd
 	mark(map, thread, BUFFER_INTERPRETER);
 	if (memory_field(memory, thread, FIELD_THREAD_REFCOUNTS, &counts))
 		mark(map, counts, BUFFER_INTERPRETER);
-	if (layout_has(memory->layout, FIELD_THREAD_DELAYED))
-		mark_delayed(map, memory, memory_address(memory, thread, FIELD_THREAD_DELAYED));
 }
 
 void runtime_blocks_mark(struct block_map *map, const struct python *python)
 {
 	const struct memory *memory = &python->memory;
-	const struct layout *layout = &python->layout;
 
 	for (size_t i = 0; i < python->interpreters.count; i++)
 		mark(map, python->interpreters.items[i].at, BUFFER_INTERPRETER);
@@ -154,11 +122,7 @@ void runtime_blocks_mark(struct block_map *map, const struct python *python)
 		mark_thread(map, memory, python->threads.items[i].at);
 	for (size_t i = 0; i < map->pymalloc.states.count; i++)
 		mark(map, map->pymalloc.states.items[i].arenas, BUFFER_ALLOCATOR);
-	for (size_t i = 0;
-	     layout_has(layout, FIELD_INTERP_DELAYED) && i < python->interpreters.count; i++)
-		mark_delayed(map, memory,
-			     memory_address(memory, python->interpreters.items[i].at,
-					    FIELD_INTERP_DELAYED));
+	delayed_each(python, mark_delayed, map);
 	mark_arena_map(map, python);
 	mark_interned(map, python);
 }

@@ -15,6 +15,7 @@ struct stretch {
 struct PER_WORKER worker {
 	VECTOR(edge_word) edges;
 	VECTOR(struct stretch) stretches;
+	VECTOR(object_id) uncounted;
 	uint64_t incomplete;
 	bool failed; /* out of memory */
 };
@@ -70,12 +71,16 @@ static void list_blocks(struct graph *graph, uint64_t words)
 static void add_edge(void *closure, block_id to, const struct reference *reference)
 {
 	struct source *source = closure;
-	edge_word *edge = vector_push(&source->worker->edges);
+	struct worker *worker = source->worker;
+	object_id id = graph_object(source->build->graph, to);
+	edge_word *edge = vector_push(&worker->edges);
+	object_id *uncounted = reference->uncounted ? vector_push(&worker->uncounted) : NULL;
 
 	if (edge)
-		*edge = edge_make(reference->kind, graph_object(source->build->graph, to));
-	else
-		source->worker->failed = true;
+		*edge = edge_make(reference->kind, id);
+	if (uncounted)
+		*uncounted = id;
+	worker->failed |= !edge || (reference->uncounted && !uncounted);
 }
 
 /* Collects the edges of one object, and notes how many there are. */
@@ -176,6 +181,18 @@ static uint64_t sum_up(uint32_t *first, object_id count)
 	return sum;
 }
 
+static bool gather_uncounted(struct graph *graph, const struct worker *worker)
+{
+	for (size_t i = 0; i < worker->uncounted.count; i++) {
+		object_id *uncounted = vector_push(&graph->uncounted);
+
+		if (!uncounted)
+			return false;
+		*uncounted = worker->uncounted.items[i];
+	}
+	return true;
+}
+
 /* Puts the workers' edges where they belong. */
 static struct memheap_error *gather(struct build *build, unsigned workers)
 {
@@ -183,7 +200,7 @@ static struct memheap_error *gather(struct build *build, unsigned workers)
 	uint64_t sum = 0;
 
 	for (unsigned i = 0; i < workers; i++) {
-		if (build->workers[i].failed)
+		if (build->workers[i].failed || !gather_uncounted(graph, &build->workers[i]))
 			return &error_no_memory;
 		sum += build->workers[i].edges.count;
 		graph->incomplete += build->workers[i].incomplete;
@@ -218,6 +235,7 @@ static void free_workers(struct worker *workers, unsigned count)
 	for (unsigned i = 0; workers && i < count; i++) {
 		free(workers[i].edges.items);
 		free(workers[i].stretches.items);
+		free(workers[i].uncounted.items);
 	}
 	free(workers);
 }
@@ -262,6 +280,7 @@ void graph_deinit(struct graph *graph)
 {
 	free(graph->ranks);
 	free(graph->blocks);
+	free(graph->uncounted.items);
 	edges_deinit(&graph->out);
 	edges_deinit(&graph->in);
 	*graph = (struct graph){ 0 };

@@ -61,6 +61,9 @@ struct graph {
 	struct edges out;    /* from the object, in the order of references_visit() */
 	struct edges in;     /* to the object, by the ids of its holders */
 	uint64_t incomplete; /* objects of which parts could not be read */
+	/* Of the edges, those that the objects to which they lead do not count: from frames of
+	 * generators and the like, since 3.14. Of each that object, in no order. */
+	VECTOR(object_id) uncounted;
 };
 
 /* Builds the graph of all objects. */

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "../cpython/refcount.h"
 #include "interned.h"
 
 #define GRAIN 4096
@@ -53,28 +52,23 @@ static void count_holders(const struct counting *counting, object_id id)
 static void count_objects(void *context, unsigned worker, size_t begin, size_t end)
 {
 	const struct counting *counting = context;
-	const struct layout *layout = counting->view->python->memory.layout;
+	block_id first_static = counting->view->map->first_static;
 	struct refcounts *refcounts = counting->refcounts;
 
 	(void)worker;
 	for (size_t i = begin; i < end; i++) {
 		block_id block = counting->graph->blocks[i];
-		struct object object;
-		uint64_t count;
+		bool is_static = block >= first_static;
 
+		if (is_static && refcounts->counts[i] >= STATIC_IMMORTAL_MIN)
+			refcounts->counts[i] = COUNT_IMMORTAL;
 		/* without memory nothing is said of it */
-		refcounts->counts[i] = REFCOUNT_IMMORTAL;
-		if (!object_get(counting->view, block, &object) ||
-		    object_is_immortal(layout, object.bytes))
+		if (refcounts->counts[i] == COUNT_IMMORTAL)
 			continue;
-		count = field_load(layout, object.bytes, FIELD_OBJECT_REFCOUNT);
-		if (block >= counting->view->map->first_static && count >= STATIC_IMMORTAL_MIN)
-			continue;
-		refcounts->counts[i] = (uint32_t)MIN(count, REFCOUNT_IMMORTAL - 1);
 		count_holders(counting, (object_id)i);
 		/* 3.11 Include/object.h, PyObject_HEAD_INIT(): static objects begin with one
 		 * reference that nobody has, so that they are never freed */
-		refcounts->known[i] += block >= counting->view->map->first_static;
+		refcounts->known[i] += is_static;
 	}
 }
 
@@ -147,18 +141,13 @@ struct memheap_error *refcounts_find(struct refcounts *ret, const struct graph *
 	struct counting counting = { ret, graph, view, TYPE_NONE };
 	const struct type_table *types = &view->objects->types;
 
-	if (view->python->free_threaded)
-		return error_hint(
-			error_create(MEMHEAP_NOT_PYTHON,
-				     "references of a free-threaded build cannot be audited: they "
-				     "are counted outside of objects too, and some not at all"),
-			"refs, referrers, path and objects --refs are");
 	*ret = (struct refcounts){
 		.counts = calloc((size_t)graph->count + 1, sizeof(*ret->counts)),
 		.known = calloc((size_t)graph->count + 1, sizeof(*ret->known)),
 		.words = calloc((size_t)graph->count + 1, sizeof(*ret->words)),
 	};
-	if (!ret->counts || !ret->known || !ret->words)
+	if (!ret->counts || !ret->known || !ret->words ||
+	    !counts_read(ret->counts, graph, view, parallel))
 		return &error_no_memory;
 	for (uint32_t i = 0; i < types->list.count; i++) {
 		if (!strcmp(types->list.items[i].name, "functools._lru_list_elem"))

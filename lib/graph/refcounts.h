@@ -5,12 +5,11 @@
  */
 #pragma once
 
+#include "counts.h"
 #include "roots.h"
 
-#define REFCOUNT_IMMORTAL UINT32_MAX
-
 struct refcounts {
-	uint32_t *counts; /* by object: ob_refcnt, or REFCOUNT_IMMORTAL: it does not count */
+	uint32_t *counts; /* by object: see counts.h */
 	uint32_t *known;  /* references that are known to count */
 	uint32_t *words;  /* words that nobody knows, where each may be a reference */
 };
@@ -35,7 +34,7 @@ static inline uint32_t refcounts_lost(const struct refcounts *refcounts, object_
 	uint64_t found = (uint64_t)refcounts->known[id] + refcounts->words[id];
 	uint32_t count = refcounts->counts[id];
 
-	return count == REFCOUNT_IMMORTAL || count <= found ? 0 : (uint32_t)(count - found);
+	return count == COUNT_IMMORTAL || count <= found ? 0 : (uint32_t)(count - found);
 }
 
 static inline enum refcount_verdict refcounts_verdict(const struct refcounts *refcounts,
@@ -43,7 +42,7 @@ static inline enum refcount_verdict refcounts_verdict(const struct refcounts *re
 {
 	uint32_t count = refcounts->counts[id];
 
-	if (count == REFCOUNT_IMMORTAL || count <= refcounts->known[id])
+	if (count == COUNT_IMMORTAL || count <= refcounts->known[id])
 		return REFCOUNT_RIGHT;
 	return refcounts_lost(refcounts, id) ? REFCOUNT_LOST : REFCOUNT_UNSURE;
 }
