@@ -76,7 +76,8 @@ static const struct memheap_column objects_columns[] = {
 			    "The shortest cycle through it; or one that holds it, if it is on "
 			    "none: "
 			    "type and name of each reference, the last of which leads to the "
-			    "first" },
+			    "first. Empty where nothing refers to it any more: functions and the "
+			    "like in free-threaded builds, where the collector frees them" },
 };
 
 static const struct memheap_table_shape objects_shape = {

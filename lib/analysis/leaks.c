@@ -50,8 +50,7 @@ static const struct memheap_column sum_columns[] = {
 			       "Those of them that nothing refers to: leaked references. The rest "
 			       "are held by these, by lost chunks, or by each other" },
 	[SUM_COLLECTABLE] = { "collectable_objects", "COLLECTABLE", MEMHEAP_COUNT,
-			      "Those of them that gc.collect() would free; absent in "
-			      "free-threaded builds" },
+			      "Those of them that gc.collect() would free" },
 	[SUM_SEARCHED] = { "native_chunks", "NATIVE CHUNKS", MEMHEAP_COUNT,
 			   "All blocks that C code uses and no object owns" },
 };
@@ -156,7 +155,7 @@ struct work {
 	struct memheap_report *report;
 	const struct memheap_snapshot *s;
 	struct leaks leaks;
-	struct cycles cycles; /* fates NULL: nobody knows */
+	struct cycles cycles;
 	struct by_type types;
 	VECTOR(uint32_t) order; /* blocks that are or may be lost */
 	uint64_t chunks[HOLD_BEGIN], bytes[HOLD_BEGIN];
@@ -173,7 +172,7 @@ static struct memheap_error *find(struct work *work)
 	if (!error)
 		error = leaks_find(&work->leaks, &s->graph, &roots, &sources, &s->parallel);
 	roots_deinit(&roots);
-	if (!error && !s->python.free_threaded)
+	if (!error)
 		error = cycles_find(&work->cycles, &s->graph, &view, &s->parallel);
 	return error;
 }
@@ -192,11 +191,9 @@ static bool is_lost(const void *closure, object_id id)
 
 static void add_type_row(void *closure, struct memheap_cell *row, const struct type_sum *sum)
 {
-	const struct work *work = closure;
-
+	(void)closure;
 	row[TYPES_UNREFERENCED] = cell_number(sum->other[OTHER_UNREFERENCED]);
-	if (work->cycles.fates)
-		row[TYPES_COLLECTABLE] = cell_number(sum->other[OTHER_COLLECTABLE]);
+	row[TYPES_COLLECTABLE] = cell_number(sum->other[OTHER_COLLECTABLE]);
 }
 
 static struct type_sum add_lost_types(struct work *work)
@@ -208,9 +205,8 @@ static struct type_sum add_lost_types(struct work *work)
 			continue;
 		sum = by_type_count(&work->types, id);
 		sum->other[OTHER_UNREFERENCED] += work->leaks.objects[id] == OBJECT_LOST;
-		sum->other[OTHER_COLLECTABLE] +=
-			work->cycles.fates && (work->cycles.fates[id] == FATE_COLLECTED ||
-					       work->cycles.fates[id] == FATE_FREED_ALONG);
+		sum->other[OTHER_COLLECTABLE] += work->cycles.fates[id] == FATE_COLLECTED ||
+						 work->cycles.fates[id] == FATE_FREED_ALONG;
 	}
 	return by_type_rows(&work->types, work->report, &leak_types_shape, add_type_row, work);
 }
@@ -414,8 +410,7 @@ static void add_sum(const struct work *work, const struct type_sum *objects)
 	row[SUM_OBJECTS] = cell_number(objects->objects);
 	row[SUM_SHALLOW] = cell_number(objects->shallow);
 	row[SUM_UNREFERENCED] = cell_number(objects->other[OTHER_UNREFERENCED]);
-	if (work->cycles.fates)
-		row[SUM_COLLECTABLE] = cell_number(objects->other[OTHER_COLLECTABLE]);
+	row[SUM_COLLECTABLE] = cell_number(objects->other[OTHER_COLLECTABLE]);
 	row[SUM_SEARCHED] = cell_number(work->leaks.blocks.count);
 }
 

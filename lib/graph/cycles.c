@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "../base/cleanup.h"
+#include "../cpython/frame_list.h"
 #include "../cpython/gc.h"
 #include "../cpython/gc_head.h"
+#include "../cpython/refcount.h"
+#include "counts.h"
 #include "finalizers.h"
 
 #define GRAIN 4096
@@ -113,41 +116,47 @@ struct reading {
 	const struct graph *graph;
 	const struct heap_view *view;
 	const struct finalizers *finalizers;
+	bool keep_deferred; /* objects with deferred counting stay */
 };
 
-static bool is_tracked(const struct heap_view *view, block_id block, const struct object *object)
+static bool is_tracked(const struct reading *reading, block_id block, const struct object *object)
 {
-	const struct layout *layout = view->python->memory.layout;
+	const struct python *python = reading->view->python;
+	const struct layout *layout = &python->layout;
 	uint32_t size = layout_offset(layout, SIZE_GC_HEAD);
 
 	/* objects in static data have no header, whatever their type says */
-	return object->type->gc && block < view->map->first_static && object->before >= size &&
-	       gc_head_tracking(layout, object->bytes - size, view->python->collecting) ==
-		       GC_TRACKED;
+	if (!object->type->gc || block >= reading->view->map->first_static)
+		return false;
+	if (has_split_refcount(layout))
+		return (field_load(layout, object->bytes, FIELD_OBJECT_GC_BITS) &
+			(GC_BITS_TRACKED | GC_BITS_FROZEN)) == GC_BITS_TRACKED;
+	return object->before >= size &&
+	       gc_head_tracking(layout, object->bytes - size, python->collecting) == GC_TRACKED;
 }
 
 static void read_facts(void *context, unsigned worker, size_t begin, size_t end)
 {
 	const struct reading *reading = context;
 	const struct heap_view *view = reading->view;
+	const struct layout *layout = &view->python->layout;
 
 	(void)worker;
 	for (size_t i = begin; i < end; i++) {
 		block_id block = reading->graph->blocks[i];
 		struct object object;
-		uint64_t refcount;
 
 		/* without memory it is not tracked, and stays */
-		if (!object_get(view, block, &object))
-			continue;
-		refcount = field_load(view->python->memory.layout, object.bytes,
-				      FIELD_OBJECT_REFCOUNT);
-		reading->cycles->refcounts[i] = (uint32_t)MIN(refcount, UINT32_MAX);
-		if (!is_tracked(view, block, &object))
+		if (!object_get(view, block, &object) || !is_tracked(reading, block, &object))
 			continue;
 		reading->cycles->facts[i] = COLLECTOR_TRACKED;
 		if (finalizers_has(reading->finalizers, &object))
 			reading->cycles->facts[i] |= COLLECTOR_LEGACY;
+		if (has_split_refcount(layout) &&
+		    field_load(layout, object.bytes, FIELD_OBJECT_GC_BITS) & GC_BITS_DEFERRED)
+			reading->cycles->facts[i] |= COLLECTOR_DEFERRED;
+		if (reading->keep_deferred && reading->cycles->facts[i] & COLLECTOR_DEFERRED)
+			reading->cycles->refcounts[i] = COUNT_IMMORTAL;
 	}
 }
 
@@ -175,29 +184,138 @@ static void leave_frozen(const struct reading *reading)
 	}
 }
 
+/* What the collector ceases to track before it searches. */
+struct untracking {
+	const struct reading *reading;
+	uint32_t tuple, dict; /* indices of types, or TYPE_NONE */
+	bool tracked;         /* the object at work leads to what may be on a cycle */
+};
+
+/* 3.13 Include/internal/pycore_gc.h, _PyObject_GC_MAY_BE_TRACKED() */
+static void see_item(void *closure, block_id to, const struct reference *reference)
+{
+	struct untracking *untracking = closure;
+	const struct reading *reading = untracking->reading;
+	const struct heap_view *view = reading->view;
+	uint32_t type = tag_type(view->map->tags[to]);
+
+	if (reference->step == STEP_MEMBER || !view->objects->types.list.items[type].gc ||
+	    to >= view->map->first_static)
+		return;
+	untracking->tracked |= type != untracking->tuple ||
+			       reading->cycles->facts[graph_object(reading->graph, to)];
+}
+
+/* Objects/tupleobject.c, _PyTuple_MaybeUntrack(); Objects/dictobject.c, _PyDict_MaybeUntrack() */
+static void maybe_untrack(struct untracking *untracking, object_id id)
+{
+	const struct reading *reading = untracking->reading;
+	block_id block = reading->graph->blocks[id];
+	uint32_t type = tag_type(reading->view->map->tags[block]);
+	uint8_t *facts = &reading->cycles->facts[id];
+	struct object object;
+
+	if (*facts != COLLECTOR_TRACKED || !reading->cycles->refcounts[id] ||
+	    (type != untracking->tuple && type != untracking->dict))
+		return;
+	untracking->tracked = false;
+	if (object_get(reading->view, block, &object) &&
+	    references_visit(reading->view, &object, see_item, untracking) && !untracking->tracked)
+		*facts = 0;
+}
+
+/* 3.14.0-3.14.4 Python/gc.c, gc_collect_full(): what is young, from the oldest on. */
+static void untrack_young(struct untracking *untracking, uint32_t interpreter)
+{
+	const struct reading *reading = untracking->reading;
+	const struct python *python = reading->view->python;
+	uint32_t size = layout_offset(&python->layout, SIZE_GC_HEAD);
+	struct gc_state gc;
+	vaddr head;
+
+	if (!gc_read(python, interpreter, &gc) || !gc.incremental)
+		return;
+	head = gc.generations[0].head;
+	for (object_id i = 0; i < reading->graph->count; i++) {
+		object_id id;
+
+		head = gc_head_next(&python->memory, head);
+		if (!head || head == gc.generations[0].head)
+			break;
+		id = graph_find(reading->graph, reading->view->map, head + size);
+		if (id != OBJECT_NONE)
+			maybe_untrack(untracking, id);
+	}
+}
+
+/*
+ * Some collectors untrack tuples of what is on no cycle before they search, not only those that are
+ * reachable: they are freed along. Free-threaded ones do it while they go through the heaps, which
+ * is in the order of objects. 3.13 Python/gc_free_threading.c, update_refs()
+ */
+static void leave_untracked(const struct reading *reading)
+{
+	const struct python *python = reading->view->python;
+	const struct type_table *types = &reading->view->objects->types;
+	struct untracking untracking = { reading, TYPE_NONE, TYPE_NONE, false };
+
+	for (uint32_t i = 0; i < types->list.count; i++) {
+		if (types->list.items[i].heap)
+			continue;
+		if (!strcmp(types->list.items[i].name, "tuple"))
+			untracking.tuple = i;
+		else if (layout_knows(&python->layout, CONSTANT_UNTRACKS_DICTS) &&
+			 !strcmp(types->list.items[i].name, "dict"))
+			untracking.dict = i;
+	}
+	if (has_split_refcount(&python->layout)) {
+		for (object_id id = 0; id < reading->graph->count; id++)
+			maybe_untrack(&untracking, id);
+		return;
+	}
+	for (uint32_t i = 0; i < python->interpreters.count; i++)
+		untrack_young(&untracking, i);
+}
+
+/* Whether a frame is being executed of which nobody knows how much of its stack is in use. The
+ * collector then keeps what may be there uncounted. 3.14 Python/gc_free_threading.c,
+ * gc_visit_thread_stacks(). False when out of memory. */
+static bool find_unknown_stacks(const struct python *python, bool *ret)
+{
+	_cleanup_(frame_list_deinit) struct frame_list frames = { 0 };
+
+	*ret = false;
+	if (!layout_has(&python->layout, FIELD_INNER_FRAME_STACK_POINTER))
+		return true;
+	if (!frame_list_find(&frames, python))
+		return false;
+	for (size_t i = 0; i < frames.list.count && !*ret; i++) {
+		uint64_t size;
+		vaddr start;
+
+		*ret = frame_unknown_stack(&python->memory, frames.list.items[i].at, &start, &size);
+	}
+	return true;
+}
+
 struct memheap_error *cycles_find(struct cycles *ret, const struct graph *graph,
 				  const struct heap_view *view, const struct parallel *parallel)
 {
-	struct finalizers finalizers = { 0 };
-	struct reading reading = { ret, graph, view, &finalizers };
+	_cleanup_(finalizers_deinit) struct finalizers finalizers = { 0 };
+	struct reading reading = { ret, graph, view, &finalizers, false };
 
-	if (view->python->free_threaded)
-		return error_hint(
-			error_create(MEMHEAP_NOT_PYTHON,
-				     "what gc.collect() would free in a free-threaded build is "
-				     "not known: references are counted outside of objects too"),
-			"refs, referrers, path and objects --refs are");
 	*ret = (struct cycles){
 		.refcounts = calloc((size_t)graph->count + 1, sizeof(*ret->refcounts)),
 		.facts = calloc((size_t)graph->count + 1, sizeof(*ret->facts)),
 	};
-	if (!finalizers_find(&finalizers, graph, view) || !ret->refcounts || !ret->facts) {
-		finalizers_deinit(&finalizers);
+	if (!finalizers_find(&finalizers, graph, view) || !ret->refcounts || !ret->facts ||
+	    !counts_read(ret->refcounts, graph, view, parallel) ||
+	    !find_unknown_stacks(view->python, &reading.keep_deferred))
 		return &error_no_memory;
-	}
-	parallel_for(parallel, "reading refcounts", graph->count, GRAIN, read_facts, &reading);
-	finalizers_deinit(&finalizers);
+	parallel_for(parallel, "reading what the collector knows", graph->count, GRAIN, read_facts,
+		     &reading);
 	leave_frozen(&reading);
+	leave_untracked(&reading);
 	return cycles_decide(ret, graph) ? NULL : &error_no_memory;
 }
 

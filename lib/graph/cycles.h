@@ -19,8 +19,9 @@ enum fate {
 
 /* What the collector knows of an object. */
 enum {
-	COLLECTOR_TRACKED = 1 << 0, /* in a generation that is collected */
-	COLLECTOR_LEGACY = 1 << 1,  /* its type has tp_del */
+	COLLECTOR_TRACKED = 1 << 0,  /* in a generation that is collected */
+	COLLECTOR_LEGACY = 1 << 1,   /* its type has tp_del */
+	COLLECTOR_DEFERRED = 1 << 2, /* references in frames are not counted */
 };
 
 struct cycles {
