@@ -15,22 +15,24 @@ static bool module_measure(struct measure *measure, const struct object *object)
 }
 
 /*
- * module_traverse() calls the m_traverse of the module's definition, if it has one, which visits
- * the members of its state. How that is laid out only the module knows: all its words are looked
- * at.
+ * module_traverse() calls the m_traverse of the module's definition, if it has one (3.15: its
+ * md_state_traverse), which visits the members of its state. How that is laid out only the module
+ * knows: all its words are looked at.
  */
 static void module_visit(struct visitor *visitor, const struct object *object)
 {
 	const struct memory *memory = visitor->memory;
 	vaddr definition = visited_field(visitor, object, FIELD_MODULE_DEFINITION);
 	vaddr state = visited_field(visitor, object, FIELD_MODULE_STATE);
+	uint64_t size = visited_field(visitor, object, FIELD_MODULE_STATE_SIZE);
+	uint64_t traverse = visited_field(visitor, object, FIELD_MODULE_STATE_TRAVERSE);
 	const uint8_t *bytes;
-	uint64_t size, traverse;
 
-	if (!definition || !state ||
-	    !memory_field(memory, definition, FIELD_MODULE_DEFINITION_SIZE, &size) ||
-	    !memory_field(memory, definition, FIELD_MODULE_DEFINITION_TRAVERSE, &traverse) ||
-	    size >= STATE_MAX)
+	if (definition &&
+	    (!memory_field(memory, definition, FIELD_MODULE_DEFINITION_SIZE, &size) ||
+	     !memory_field(memory, definition, FIELD_MODULE_DEFINITION_TRAVERSE, &traverse)))
+		return;
+	if (!state || size >= STATE_MAX)
 		return;
 	bytes = image_at(memory->image, state, size);
 	for (uint64_t at = 0; bytes && at + sizeof(vaddr) <= size; at += sizeof(vaddr))
