@@ -4,20 +4,22 @@
  * the clock all the time, and maps, writes and unmaps a page: the longest gap between two looks is
  * a pause that it felt, whether it was stopped or waited for a lock of its memory. For each line on
  * standard input it prints that gap, in microseconds, and begins anew. "fork" has it fork() first,
- * and "copy" copy all its memory with as many threads as there are processors, in pieces, to where
- * memory is already; it prints what that took.
+ * "copy" copy all its memory with as many threads as there are processors, in pieces, to where
+ * memory is already, and "read" do the same by process_vm_readv(2); it prints what that took.
  *
  * The thread has real-time priority, where that is allowed, and sleeps between its looks: what it
- * feels is the pause, not the load of the machine.
+ * feels is the pause, not the load of the machine. Threads that copy have that of memheap's.
  */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,8 +30,10 @@
 #define ROOM    (512UL << 20) /* more than any cache has */
 
 static atomic_ulong longest, copied;
+static atomic_bool copying; /* nothing is mapped meanwhile, as if it was stopped */
 static uint8_t *memory;
 static size_t size, rate;
+static int by_call; /* whether to copy by process_vm_readv(2) */
 
 static uint64_t now_us(void)
 {
@@ -52,6 +56,8 @@ static void *watch(void *closure)
 		char *page;
 
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+		if (copying)
+			continue;
 		page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (page == MAP_FAILED)
 			abort();
@@ -67,14 +73,21 @@ static void *watch(void *closure)
 
 static void *copy(void *closure)
 {
+	const struct sched_param priority = { .sched_priority = 1 };
 	uint8_t *to = closure;
 
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority);
 	for (;;) {
 		size_t at = atomic_fetch_add(&copied, PIECE);
+		size_t length = at + PIECE < size ? PIECE : size - at;
+		struct iovec own = { to + at % ROOM, length }, theirs = { memory + at, length };
 
 		if (at >= size)
 			return NULL;
-		memcpy(to + at % ROOM, memory + at, size - at < PIECE ? size - at : PIECE);
+		if (!by_call)
+			memcpy(to + at % ROOM, memory + at, length);
+		else if (process_vm_readv(getpid(), &own, 1, &theirs, 1, 0) != (ssize_t)length)
+			abort();
 	}
 }
 
@@ -91,12 +104,14 @@ static uint64_t time_copy(void)
 	memset(to, 1, ROOM);
 	count = count < 64 ? count : 64;
 	copied = 0;
+	copying = true;
 	begin = now_us();
 	for (long i = 0; i < count; i++)
 		pthread_create(&threads[i], NULL, copy, to);
 	for (long i = 0; i < count; i++)
 		pthread_join(threads[i], NULL);
 	begin = now_us() - begin;
+	copying = false;
 	munmap(to, ROOM);
 	return begin;
 }
@@ -144,7 +159,8 @@ int main(int argc, char **argv)
 				_exit(0);
 			printf("%lu\n", (unsigned long)(now_us() - begin));
 			waitpid(child, NULL, 0);
-		} else if (!strcmp(line, "copy\n")) {
+		} else if (!strcmp(line, "copy\n") || !strcmp(line, "read\n")) {
+			by_call = *line == 'r';
 			printf("%lu\n", time_copy());
 		} else {
 			printf("%lu\n", atomic_exchange(&longest, 0));
