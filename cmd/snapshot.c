@@ -24,6 +24,20 @@ static void print_cost(const struct settings *settings, const struct memheap_sna
 	       (double)taking.pause_us / 1000);
 }
 
+/* Of mode nostop, which a core has no place for. */
+static bool warn_of_torn(const struct settings *settings, const struct memheap_snapshot *snapshot)
+{
+	struct memheap_taking taking;
+
+	if (!memheap_snapshot_taking(snapshot, &taking) || !taking.torn)
+		return false;
+	fprintf(stderr,
+		"memheap: %s: %llu KiB are torn: these pages changed while they were read "
+		"(--mode nostop), and the core does not tell which\n",
+		settings->output, (unsigned long long)(taking.torn >> 10));
+	return true;
+}
+
 struct memheap_error *command_write_core(const struct memheap_snapshot *snapshot,
 					 const struct settings *settings, const char *path)
 {
@@ -52,7 +66,8 @@ int command_snapshot(const struct command *command, const struct settings *given
 	struct memheap_snapshot *snapshot = NULL;
 	struct settings settings = *given;
 	struct memheap_error *error;
-	bool python = settings.core_content == MEMHEAP_CORE_PYTHON;
+	bool python = settings.core_content == MEMHEAP_CORE_PYTHON, torn = false;
+	int status;
 
 	(void)command;
 	if (!settings.output || !memheap_path_is_process(settings.arguments[0])) {
@@ -68,8 +83,11 @@ int command_snapshot(const struct command *command, const struct settings *given
 	progress_end();
 	if (!error)
 		error = command_write_core(snapshot, &settings, settings.output);
-	if (!error)
+	if (!error) {
 		print_cost(&settings, snapshot);
+		torn = warn_of_torn(&settings, snapshot);
+	}
 	memheap_snapshot_destroy(snapshot);
-	return error ? command_fail(error) : command_end();
+	status = error ? command_fail(error) : command_end();
+	return torn && status == MEMHEAP_DONE ? MEMHEAP_PARTIAL : status;
 }

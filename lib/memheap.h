@@ -117,6 +117,7 @@ bool memheap_path_is_process(const char *path);
 struct memheap_taking {
 	const char *mode;  /* "fork" */
 	uint64_t pause_us; /* that it stood still */
+	uint64_t torn;     /* bytes on pages that changed while they were read (mode nostop) */
 };
 
 /* False when the snapshot is that of a core. */

@@ -317,10 +317,15 @@ bool memheap_snapshot_taking(const struct memheap_snapshot *s, struct memheap_ta
 {
 	const struct live *live = s->target.live;
 
-	if (live)
-		*ret = (struct memheap_taking){ live_mode_name(live->mode),
-						(live->pause_ns + 999) / 1000 };
-	return live;
+	if (!live)
+		return false;
+	*ret = (struct memheap_taking){
+		.mode = live_mode_name(live->mode),
+		.pause_us = (live->pause_ns + 999) / 1000,
+	};
+	for (size_t i = 0; i < live->torn.list.count; i++)
+		ret->torn += live->torn.list.items[i].end - live->torn.list.items[i].start;
+	return true;
 }
 
 void memheap_snapshot_destroy(struct memheap_snapshot *s)

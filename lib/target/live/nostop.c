@@ -2,8 +2,10 @@
 /*
  * nostop: the memory is read while the process runs, and read again. Between the end of one pass
  * and the beginning of the next lies a moment; a page that both passes found alike was so at that
- * moment, as every other such page was: they are a consistent image. Pages that differ are torn,
- * and counted; passes go on while that helps. No ptrace is needed, only the right to read.
+ * moment, as every other such page was: they are a consistent image. (But for one that was changed
+ * and changed back between the two looks at it, to the last bit: nobody can tell that.) Pages that
+ * differ are torn, and counted; passes go on while that helps. No ptrace is needed, only the right
+ * to read.
  */
 #include <dirent.h>
 #include <stdio.h>
