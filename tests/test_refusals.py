@@ -107,7 +107,7 @@ libc.prctl(38, 1, 0, 0, 0)
 assert libc.prctl(22, 2, filter, 0, 0) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 '''
-PTRACE, PROCESS_VM_READV = '101', '310'
+PTRACE, PROCESS_VM_READV, GETPGRP = '101', '310', '111'     # the last is not used
 
 
 def memheap_from(before, *arguments):
@@ -129,6 +129,53 @@ def test_filtered_itself(waiting):
     assert result.returncode == 1 and 'process_vm_readv cannot read' in result.stderr
     result = under_filter(PROCESS_VM_READV, 'info', str(waiting.pid), '--format', 'json')
     assert json.loads(result.stdout)['snapshot']['mode'] == 'stop'
+
+
+def test_a_filter_that_allows_it_is_not_blamed(sleeper):
+    """As Docker's, which lets ptrace and process_vm_readv pass."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    message = subprocess.run(['/usr/bin/python3', '-c', FILTER, GETPGRP, harness.MEMHEAP, 'info',
+                              str(sleeper.pid)], capture_output=True, text=True, user=65534,
+                             group=65534, extra_groups=[])
+    if 'cannot execute' in message.stderr or 'PermissionError' in message.stderr:
+        pytest.skip('another user cannot run ' + harness.MEMHEAP)
+    assert message.returncode == 4 and 'belongs to another user' in message.stderr, message.stderr
+
+
+YAMA = """
+mount -t tmpfs none /proc/sys/kernel
+mkdir /proc/sys/kernel/yama
+echo "$0" > /proc/sys/kernel/yama/ptrace_scope
+exec setpriv --reuid 65534 --regid 65534 --clear-groups unshare --user "$@"
+"""
+
+
+@pytest.mark.parametrize('scope, rule, remedy', [
+    (0, 'another user namespace, forbids it', 'docker run --cap-add=SYS_PTRACE'),
+    (1, 'ptrace_scope is 1: only an ancestor may trace it', 'sysctl kernel.yama.ptrace_scope=0'),
+    (2, 'ptrace_scope is 2: it takes CAP_SYS_PTRACE', 'sysctl kernel.yama.ptrace_scope=0'),
+    (3, 'ptrace_scope is 3: nobody may trace', 'only a reboot'),
+])
+def test_the_rules_of_yama_are_told(scope, rule, remedy):
+    """What Yama would say, in a file of ours; it is a user namespace that refuses."""
+    if os.geteuid() != 0 or not shutil.which('setpriv'):
+        pytest.skip('only root, with setpriv, can set this up')
+    nobody = dict(user=65534, group=65534, extra_groups=[])
+    process = subprocess.Popen(['sleep', '1000'], **nobody)
+    try:
+        program = os.path.realpath(harness.MEMHEAP)
+        if subprocess.run([program, '--version'], capture_output=True, **nobody).returncode:
+            pytest.skip('another user cannot run ' + program)
+        result = subprocess.run(['unshare', '--mount', 'sh', '-ec', YAMA, str(scope), program,
+                                 'info', str(process.pid)], capture_output=True, text=True)
+        if result.stderr.startswith(('unshare:', 'mount:', 'sh:')):
+            pytest.skip('no such namespaces can be made here: ' + result.stderr)
+        assert result.returncode == 4 and rule in result.stderr, result.stderr
+        assert remedy in result.stderr
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_from_inside_a_user_namespace(sleeper):
