@@ -18,6 +18,7 @@ import time
 
 import pytest
 
+from answers import answers, ask
 from libraries import compile_library
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -58,31 +59,6 @@ class Interpreter:
     def run(self, *arguments, environment=(), **more):
         return subprocess.Popen(self.command + list(arguments),
                                 env=self.full_environment(environment), **more)
-
-
-ASK = ('import sys, sysconfig, json, platform;'
-       'print(json.dumps([list(sys.version_info[:3]), platform.python_implementation().lower(),'
-       'sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED")'
-       ' else None, sysconfig.get_config_var("LIBDIR"), sys.prefix,'
-       'bool(sysconfig.get_config_var("Py_GIL_DISABLED")),'
-       '"pydebug" if sysconfig.get_config_var("Py_DEBUG") else'
-       ' "tracerefs" if sysconfig.get_config_var("Py_TRACE_REFS") else ""]))')
-
-
-def ask(command, **more):
-    """[version, implementation, libpython or None, its directory, prefix, free-threaded,
-    "pydebug", "tracerefs" or ""]"""
-    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    environment.update(more)
-    said = ''
-    try:
-        output = subprocess.run(command + ['-c', ASK], capture_output=True, text=True, timeout=60,
-                                env=environment)
-        said = output.stderr
-        return json.loads(output.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as problem:
-        print('%s does not answer: %s %s' % (command[-1], problem, said[-500:]), file=sys.stderr)
-        return None
 
 
 def links(program, library):
@@ -384,11 +360,11 @@ class Core:
         assert result.code == 0, (report.get('gaps'), result.stderr)
         return report
 
-    @functools.lru_cache(maxsize=None)
+    @functools.lru_cache(maxsize=1)     # of the last core: they are large
     def objects(self):
         """{address: row}"""
-        lines = self.memheap('objects', '--format', 'jsonl').stdout.splitlines()
-        return {int(row['address'], 16): row for row in map(json.loads, lines)}
+        text = self.memheap('objects', '--format', 'jsonl').stdout
+        return {int(row['address'], 16): row for row in json_lines(text)}
 
     def truth(self):
         """(address, type, size, tracked, refcount) of every object that the process reaches."""
@@ -399,10 +375,10 @@ class Core:
                 yield int(address, 16), kind, int(size), tracked == '1', int(refcount)
 
     def referents(self):
-        """(address, what gc.get_referents() tells) of the same objects."""
+        """(address, what gc.get_referents() tells) of the same objects, written like 0x7f12."""
         with open(os.path.join(self.directory, 'referents.tsv')) as file:
             for line in file:
-                address, *referents = [int(word, 16) for word in line.split()]
+                address, *referents = line.split()
                 yield address, referents
 
     def facts(self):
@@ -414,7 +390,7 @@ class Core:
             return file.read()
 
     def ask(self, *addresses):
-        """(type, size) of what the process's twin has at each address; up to 100 at once."""
+        """(type, size) of what the process's twin has at each address; up to 1000 at once."""
         self.process.stdin.write(' '.join(map(hex, addresses)) + '\n')
         self.process.stdin.flush()
         answers = []
@@ -425,8 +401,8 @@ class Core:
 
     def disagreements(self, rows):
         """Those of the rows of objects that the twin has not, with what it has."""
-        for begin in range(0, len(rows), 100):
-            batch = rows[begin:begin + 100]
+        for begin in range(0, len(rows), 1000):     # a fork of the twin for each
+            batch = rows[begin:begin + 1000]
             answers = self.ask(*(int(row['address'], 16) for row in batch))
             if all(map(agrees, batch, answers)) and len(answers) == len(batch):
                 continue
@@ -445,6 +421,14 @@ class Core:
             self.process.wait()
         if not os.environ.get('MEMHEAP_TEST_KEEP'):
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def json_lines(text):
+    """The rows of `--format jsonl`; many at once, for a call takes longer than a row."""
+    lines = text.split('\n')
+    assert not lines.pop()
+    for begin in range(0, len(lines), 1000):
+        yield from json.loads('[%s]' % ','.join(lines[begin:begin + 1000]))
 
 
 def is_unnamed(row):
@@ -594,4 +578,9 @@ def memheap(*arguments, check=True, text=True, **more):
 
 
 if __name__ == '__main__':
+    # harness.py FILE prints the interpreters, and writes what they answered for MEMHEAP_TEST_ANSWERS
+    os.environ.pop('MEMHEAP_TEST_ANSWERS', None)
     print(*interpreters(), sep='\n')
+    if sys.argv[1:]:
+        with open(sys.argv[1], 'w') as file:
+            json.dump(answers(), file)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What holds what, computed from the references that `objects --refs` tells."""
-import json
+import harness
 
 EVERYTHING = str(10 ** 9)       # as a limit: 0 is no more than the 100 rows that are told unasked
 
 
 def lines(core, *arguments):
-    return [json.loads(line) for line in
-            core.memheap(*arguments, '--format', 'jsonl').stdout.split('\n')[:-1]]
+    return list(harness.json_lines(core.memheap(*arguments, '--format', 'jsonl').stdout))
 
 
 def objects(core):
@@ -38,13 +37,11 @@ class Graph:
 
     def reach(self, without):
         """What the roots lead to, not through those."""
-        reached = set(self.roots) - set(without)
-        todo = list(reached)
-        reached.update(without)
-        while todo:
-            new = self.refs[todo.pop()] - reached
+        new = set(self.roots) - set(without)
+        reached = new.union(without)
+        while new:
+            new = set().union(*map(self.refs.__getitem__, new)) - reached
             reached |= new
-            todo += new
         return reached.difference(without)
 
     def retained(self, objects):

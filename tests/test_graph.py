@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """refs and referrers: the references of single objects, with names."""
 import collections
-import json
 
 import pytest
 
 import harness
+from held import lines
 
 KINDS = {'refs': 'strong', 'extra_refs': 'extra', 'weak_refs': 'weak',
          'conservative_refs': 'conservative'}
@@ -56,17 +56,11 @@ def core(interpreter):
 
 @pytest.fixture(scope='module')
 def objects(core):
-    lines = core.memheap('objects', '--refs', '--format', 'jsonl').stdout.split('\n')[:-1]
-    return {row['address']: row for row in map(json.loads, lines)}
-
-
-def rows(core, command, address, *more):
-    return [json.loads(line) for line in
-            core.memheap(command, address, '--format', 'jsonl', *more).stdout.split('\n')[:-1]]
+    return {row['address']: row for row in lines(core, 'objects', '--refs')}
 
 
 def names_of(core, address, command='referrers'):
-    return {(row['name'], row['type'], row['reference']) for row in rows(core, command, address)}
+    return {(row['name'], row['type'], row['reference']) for row in lines(core, command, address)}
 
 
 def the(objects, kind):
@@ -77,11 +71,11 @@ def the(objects, kind):
 def test_refs_have_names(core, objects):
     holder = the(objects, '__main__.Holder')
     held = {}
-    for row in rows(core, 'refs', holder):
+    for row in lines(core, 'refs', holder):
         held[row['name']] = row['address']
         if row['name'] == '.__dict__':      # up to 3.10, or once it was asked for
             held.update((one['name'].replace('["', '.').replace('"]', ''), one['address'])
-                        for one in rows(core, 'refs', row['address']))
+                        for one in lines(core, 'refs', row['address']))
     assert {'.attribute', '.first', '.table', '.items', '.pair', '.members', '.queue',
             '.weak'} <= held.keys()
     assert held['.attribute'] == held['.first']
@@ -98,9 +92,9 @@ def test_refs_have_names(core, objects):
 def test_keys_that_are_data_are_private(core, objects):
     table, = [address for address, row in objects.items() if row['type'] == 'dict' and
               len([one for one in row['refs'] if objects[one]['type'] == '__main__.Target']) == 3]
-    shown = [row['name'] for row in rows(core, 'refs', table) if row['type'] == '__main__.Target']
+    shown = [row['name'] for row in lines(core, 'refs', table) if row['type'] == '__main__.Target']
     assert sorted(name.split(' at ')[0] for name in shown) == ['["named"]', '[int', '[str']
-    shown = [row['name'] for row in rows(core, 'refs', table, '--values')
+    shown = [row['name'] for row in lines(core, 'refs', table, '--values')
              if row['type'] == '__main__.Target']
     assert '[7]' in shown and any(name.startswith('["sssssssss') for name in shown)
 
@@ -128,13 +122,13 @@ def test_referrers_are_the_references_reversed(core, objects):
              *list(reverse)[::len(reverse) // 10]]
     for address in some:
         found = collections.Counter((row['address'], row['reference'])
-                                    for row in rows(core, 'referrers', address))
+                                    for row in lines(core, 'referrers', address))
         assert found == reverse[address], address
 
 
 def path_names(core, address):
     """The names on the way to an object, the root's first."""
-    return [row['name'] for row in rows(core, 'path', address)]
+    return [row['name'] for row in lines(core, 'path', address)]
 
 
 def test_path_leads_from_a_module(core, objects):
@@ -160,7 +154,7 @@ def test_path_leads_from_a_frame(core, objects):
     found = {}
     for address, row in objects.items():
         if row['type'] == '__main__.Target':
-            way = rows(core, 'path', address)
+            way = lines(core, 'path', address)
             if way[0]['root'] == 'frame':
                 found[way[0]['name']] = [one['name'] for one in way[1:]]
     version = core.interpreter.version
@@ -175,8 +169,7 @@ def test_path_leads_from_a_frame(core, objects):
 
 
 def test_paths_of_a_type_are_one_tree(core, objects):
-    tree = [json.loads(line) for line in core.memheap(
-        'path', '--type', '__main__.Target', '--format', 'jsonl').stdout.split('\n')[:-1]]
+    tree = lines(core, 'path', '--type', '__main__.Target')
     targets = [address for address, row in objects.items() if row['type'] == '__main__.Target']
     assert {row['address'] for row in tree if row['type'] == '__main__.Target'} == set(targets)
     assert sum(row['objects'] for row in tree if row['depth'] == 0) == len(targets)

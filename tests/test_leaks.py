@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """refcounts and leaks: all that a program has leaked on purpose is found, and nothing else."""
 import collections
-import json
 
 import pytest
 
 import harness
+from held import lines
 
 MANY = 700      # of each type, in fixtures/programs/lost.py
 CHUNKS = {'lost': 'yes', 'indirect': 'indirectly', 'inside': 'possibly', 'held': None}
@@ -39,11 +39,6 @@ def leaked(core, held):
     """{address: type} of what the program leaked and holds, or does not hold."""
     rows = [line.split('\t') for line in core.text('leaked.tsv').splitlines()]
     return {address: kind for kind, address, what in rows if what == str(int(held))}
-
-
-def lines(core, *arguments):
-    return [json.loads(line) for line in
-            core.memheap(*arguments, '--format', 'jsonl').stdout.split('\n')[:-1]]
 
 
 def test_all_leaked_references_are_found(core):
