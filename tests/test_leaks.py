@@ -170,6 +170,8 @@ def test_cycles_are_lost_and_collectable(readable):
 import gc, os
 class Node(object): pass
 gc.disable()
+# in place of dicts that were freed, whose addresses stacks of frames may still have
+taken = [{} for i in range(200)]
 def make():
     for i in range(30):
         node = Node(); node.me = [node]
