@@ -297,9 +297,11 @@ def test_one_that_executes_others(mode):
     try:
         for _ in range(15):
             result = harness.memheap('info', str(process.pid), '--mode', mode, check=False)
-            # 3 and 5: taken before its Python was ready
-            assert result.code in (0, 3, 5) or result.code == 1 and \
-                'process %d executed another program meanwhile' % process.pid in result.stderr
+            # 3 and 5: taken before its Python was ready; or before it had mapped its C library, in
+            # which the system calls are
+            assert result.code in (0, 3, 5) or result.code == 1 and re.search(
+                'process %d executed another program meanwhile|it has no instructions for a system '
+                'call that it could make' % process.pid, result.stderr), result.stderr
             assert process.poll() is None
     finally:
         process.kill()
