@@ -69,6 +69,25 @@ static bool judge_refcount(const struct judge *judge, const uint8_t *bytes)
 	return refcount <= REFCOUNT_POINTERS || !is_object_address(judge, refcount);
 }
 
+/* Reference tracing: all objects are on a list, whose links begin each; or on none. 3.11
+ * Objects/object.c, _Py_AddToAllObjects() */
+static bool judge_trace(const struct judge *judge, vaddr at, const uint8_t *bytes)
+{
+	const struct memory *memory = &judge->python->memory;
+	uint64_t next, previous, back = at, forth = at;
+
+	if (!layout_has(memory->layout, FIELD_OBJECT_NEXT))
+		return true;
+	next = field_load(memory->layout, bytes, FIELD_OBJECT_NEXT);
+	previous = field_load(memory->layout, bytes, FIELD_OBJECT_PREVIOUS);
+	if (!next && !previous)
+		return true;
+	/* what a core lacks contradicts nothing */
+	memory_field(memory, next, FIELD_OBJECT_PREVIOUS, &back);
+	memory_field(memory, previous, FIELD_OBJECT_NEXT, &forth);
+	return next && previous && back == at && forth == at;
+}
+
 /* The GC header in front of an object: untracked; or tracked, between two neighbours, the next of
  * which points back. */
 static bool judge_links(const struct judge *judge, const struct object *object, bool *tracked)
@@ -125,7 +144,9 @@ static bool judge_at(const struct judge *judge, const struct candidate *candidat
 	       !has_preheader(judge, type, bytes, candidate->size - preheader);
 	if (preheader != (bare ? 0 : type->preheader))
 		return false;
-	if (!judge_refcount(judge, bytes) || (candidate->use && candidate->use != use_of(type)))
+	if (!judge_refcount(judge, bytes) ||
+	    !judge_trace(judge, candidate->at + preheader, bytes) ||
+	    (candidate->use && candidate->use != use_of(type)))
 		return false;
 	*ret = (struct verdict){
 		.object = {
