@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """refcounts and leaks: all that a program has leaked on purpose is found, and nothing else."""
 import collections
+import subprocess
 
 import pytest
 
@@ -195,5 +196,41 @@ def test_characters_are_told_only_if_asked_for(readable):
         assert not [row for row in rows if 'lost' in (row['content'] or '')]
         rows = lines(core, 'leaks', '--table', 'chunks', '--values')
         assert [row for row in rows if row['content'].startswith('text: lost of ')]
+    finally:
+        core.close()
+
+
+TLS = '''
+import os, socket, ssl
+context = ssl._create_unverified_context()
+server = socket.socket()
+server.bind(('127.0.0.1', 0))
+server.listen(30)
+kept = [context.wrap_socket(socket.create_connection(server.getsockname()),
+                            do_handshake_on_connect=False) for i in range(30)]
+os.abort()'''
+
+
+def audited():
+    """An interpreter of 2.7, where ssl keeps other references, and the newest."""
+    here = [one for one in harness.interpreters()
+            if not one.root and not one.environment and not one.free_threaded and
+            not isinstance(one, harness.Emulated)]
+    old = [one for one in here if one.version < (3,)]
+    return {str(one): one for one in old[:1] + [max(here, key=lambda one: one.version)]} if here else {}
+
+
+@pytest.mark.parametrize('name', audited())
+def test_sockets_of_tls_have_lost_nothing(name):
+    """What they know their sockets by are weak references, and these are objects, too."""
+    interpreter = audited()[name]
+    if interpreter.run('-c', 'import ssl', stderr=subprocess.DEVNULL).wait():
+        pytest.skip('%s: built without ssl' % interpreter)
+    core = harness.abort_core(interpreter, TLS)
+    try:
+        leaked = {row['type'] for row in lines(core, 'refcounts')}
+        assert not [name for name in leaked if 'weakref' in name or 'socket' in name.lower()]
+        rows = [row for row in core.objects().values() if row['type'].endswith('_SSLSocket')]
+        assert len(rows) == 30
     finally:
         core.close()

@@ -53,7 +53,7 @@ static bool element_measure(struct measure *measure, const struct object *object
 	const uint8_t *bytes;
 	vaddr extra, children;
 
-	if (!basic_measure(measure, object))
+	if (!basic_measure(measure, object) || !object_has(measure, object, FIELD_ELEMENT_EXTRA))
 		return false;
 	extra = object_field(measure, object, FIELD_ELEMENT_EXTRA);
 	if (!extra)
@@ -275,6 +275,14 @@ const struct decoder decoder_decimal = {
 
 const struct decoder decoder_element = {
 	.type_name = "xml.etree.ElementTree.Element",
+	.size = SIZE_ELEMENT,
+	.measure = element_measure,
+	.visit = element_visit,
+};
+
+/* the name of the type in 2.7 */
+const struct decoder decoder_element_2 = {
+	.type_name = "Element",
 	.size = SIZE_ELEMENT,
 	.measure = element_measure,
 	.visit = element_visit,
