@@ -554,7 +554,11 @@ def abort_core(interpreter, code=ONE_CYCLE, *arguments):
     os.makedirs(SCRATCH, exist_ok=True)
     directory = tempfile.mkdtemp(prefix=interpreter.name + '-', dir=SCRATCH)
     core = Core(interpreter, 'abort', directory, None)
-    dump(core.path, [*interpreter.command, *arguments, '-c', code], env=interpreter.full_environment())
+    environment = interpreter.full_environment()
+    if interpreter.root:
+        # the kernel would write it into the directory that chroot(1) goes to
+        environment['MEMHEAP_DUMP'] = 'gdb'
+    dump(core.path, [*interpreter.command, *arguments, '-c', code], env=environment)
     return core
 
 

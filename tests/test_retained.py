@@ -221,7 +221,8 @@ def test_threads_retain_what_only_their_frames_hold(interpreter):
                          key=lambda row: row['retained_bytes'])
     held = own['retained_bytes'] + passed['retained_bytes']
     assert own['retained_bytes'] > 400000 and passed['retained_bytes'] > 600000
-    assert held < thread['retained_bytes'] < held + 100000
+    # in 3.15 nothing but what the frames hold
+    assert held <= thread['retained_bytes'] < held + 100000
     assert min(row['retained_bytes'] for row in threads) < 100000
     frame = own['above']
     assert ' in inner() at ' in own['name'] or frame['name'].startswith('frame of inner() at ')
