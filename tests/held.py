@@ -2,8 +2,6 @@
 """What holds what, computed from the references that `objects --refs` tells."""
 import harness
 
-EVERYTHING = str(10 ** 9)       # as a limit: 0 is no more than the 100 rows that are told unasked
-
 
 def lines(core, *arguments):
     return list(harness.json_lines(core.memheap(*arguments, '--format', 'jsonl').stdout))
@@ -11,7 +9,7 @@ def lines(core, *arguments):
 
 def objects(core):
     """What is told of all objects: {address: row}."""
-    rows = lines(core, 'retained', '--table', 'objects', '--limit', EVERYTHING)
+    rows = lines(core, 'retained', '--table', 'objects', '--limit', '0')
     return {row['address']: row for row in rows}
 
 
