@@ -10,7 +10,8 @@ import held
 from held import lines
 
 PROGRAM = '''
-import os, weakref
+import gc, os, weakref
+gc.disable()
 class Node(object):
     def __init__(self, following):
         self.following = following
