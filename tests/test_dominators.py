@@ -48,7 +48,7 @@ os.abort()
 
 
 def some_interpreters():
-    """The newest, and the oldest whose references are known: there frames are objects."""
+    """The newest, and the oldest of Python 3: there frames are objects."""
     here = [one for one in harness.interpreters()
             if one.version >= (3, 6) and not one.root and not one.environment and
             not one.free_threaded and not isinstance(one, harness.Emulated)]
