@@ -24,7 +24,7 @@ static void print_cost(const struct settings *settings, const struct memheap_sna
 	       (double)taking.pause_us / 1000);
 }
 
-/* Of mode nostop, which a core has no place for. */
+/* Of mode nostop: a core has no place to tell of them. True if there are any. */
 static bool warn_of_torn(const struct settings *settings, const struct memheap_snapshot *snapshot)
 {
 	struct memheap_taking taking;

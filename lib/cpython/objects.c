@@ -28,15 +28,6 @@ static void count_types(struct objects *objects)
 	objects->untracked = objects->count - objects->tracked;
 }
 
-static uint32_t find_str(const struct type_table *types)
-{
-	for (uint32_t i = 0; i < types->list.count; i++) {
-		if (!types->list.items[i].heap && !strcmp(types->list.items[i].name, "str"))
-			return i;
-	}
-	return TYPE_NONE;
-}
-
 struct memheap_error *objects_build(struct objects *objects, struct block_map *map,
 				    const struct python *python, const struct modules *modules,
 				    const struct parallel *parallel)
@@ -54,7 +45,7 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	if (!types_find_namesakes(&objects->types) ||
 	    !types_find_members(&objects->types, &python->memory))
 		return &error_no_memory;
-	objects->str_type = find_str(&objects->types);
+	objects->str_type = type_find_static(&objects->types, "str");
 	objects->by_type = calloc(objects->types.list.count, sizeof(*objects->by_type));
 	if (!objects->by_type || !statics_find(map, &judge, modules))
 		return &error_no_memory;

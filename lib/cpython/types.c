@@ -354,6 +354,15 @@ void types_deinit(struct type_table *table)
 	*table = (struct type_table){ 0 };
 }
 
+uint32_t type_find_static(const struct type_table *table, const char *name)
+{
+	for (uint32_t i = 0; i < table->list.count; i++) {
+		if (!table->list.items[i].heap && !strcmp(table->list.items[i].name, name))
+			return i;
+	}
+	return TYPE_NONE;
+}
+
 static int compare_names(const void *a, const void *b, void *closure)
 {
 	const struct type *types = closure;

@@ -84,6 +84,9 @@ static inline uint32_t type_find(const struct type_table *table, vaddr at)
 	return id == ID_NONE ? TYPE_NONE : id;
 }
 
+/* The static type that is called so: its index, or TYPE_NONE. */
+uint32_t type_find_static(const struct type_table *table, const char *name);
+
 /* Adds the type object at `at`, whose verification passed; false when out of memory. */
 bool type_add(struct type_table *table, const struct memory *memory, vaddr at);
 

@@ -211,7 +211,7 @@ static void maybe_untrack(struct untracking *untracking, object_id id)
 {
 	const struct reading *reading = untracking->reading;
 	block_id block = reading->graph->blocks[id];
-	uint32_t type = tag_type(reading->view->map->tags[block]);
+	uint32_t type = graph_type(reading->graph, reading->view->map, id);
 	uint8_t *facts = &reading->cycles->facts[id];
 	struct object object;
 
@@ -257,17 +257,14 @@ static void leave_untracked(const struct reading *reading)
 {
 	const struct python *python = reading->view->python;
 	const struct type_table *types = &reading->view->objects->types;
-	struct untracking untracking = { reading, TYPE_NONE, TYPE_NONE, false };
+	struct untracking untracking = {
+		.reading = reading,
+		.tuple = type_find_static(types, "tuple"),
+		.dict = layout_knows(&python->layout, CONSTANT_UNTRACKS_DICTS)
+				? type_find_static(types, "dict")
+				: TYPE_NONE,
+	};
 
-	for (uint32_t i = 0; i < types->list.count; i++) {
-		if (types->list.items[i].heap)
-			continue;
-		if (!strcmp(types->list.items[i].name, "tuple"))
-			untracking.tuple = i;
-		else if (layout_knows(&python->layout, CONSTANT_UNTRACKS_DICTS) &&
-			 !strcmp(types->list.items[i].name, "dict"))
-			untracking.dict = i;
-	}
 	if (has_split_refcount(&python->layout)) {
 		for (object_id id = 0; id < reading->graph->count; id++)
 			maybe_untrack(&untracking, id);

@@ -61,7 +61,7 @@ static bool find_classes(struct finalizers *finalizers, const struct graph *grap
 	for (object_id id = 0; id < graph->count; id++) {
 		struct object object;
 
-		if (tag_type(view->map->tags[graph->blocks[id]]) != type ||
+		if (graph_type(graph, view->map, id) != type ||
 		    !object_get(view, graph->blocks[id], &object) ||
 		    !class_has_del(&view->python->memory, object.at))
 			continue;
@@ -76,13 +76,13 @@ bool finalizers_find(struct finalizers *finalizers, const struct graph *graph,
 {
 	const struct type_table *types = &view->objects->types;
 	bool by_object = layout_knows(&view->python->layout, CONSTANT_LOOP_BLOCK);
-	uint32_t classes = TYPE_NONE;
+	uint32_t classes = by_object ? type_find_static(types, "classobj") : TYPE_NONE;
 
 	*finalizers = (struct finalizers){
 		.view = view,
 		.types = calloc(types->list.count + 1, sizeof(*finalizers->types)),
-		.generator = TYPE_NONE,
-		.instance = TYPE_NONE,
+		.generator = by_object ? type_find_static(types, "generator") : TYPE_NONE,
+		.instance = by_object ? type_find_static(types, "instance") : TYPE_NONE,
 	};
 	if (!finalizers->types)
 		return false;
@@ -94,14 +94,6 @@ bool finalizers_find(struct finalizers *finalizers, const struct graph *graph,
 			(type->heap || !by_object) &&
 			memory_field(&view->python->memory, type->at, FIELD_TYPE_DEL, &finalizer) &&
 			finalizer;
-		if (type->heap || !by_object)
-			continue;
-		if (!strcmp(type->name, "generator"))
-			finalizers->generator = i;
-		else if (!strcmp(type->name, "instance"))
-			finalizers->instance = i;
-		else if (!strcmp(type->name, "classobj"))
-			classes = i;
 	}
 	return classes == TYPE_NONE || find_classes(finalizers, graph, classes);
 }

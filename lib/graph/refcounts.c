@@ -81,16 +81,16 @@ static void discount_interned(const struct counting *counting, object_id table)
 {
 	const struct edges *out = &counting->graph->out;
 
-	for (uint32_t i = out->first[table]; i < out->first[table + 1]; i += 2) {
+	for (uint32_t i = out->first[table]; i < out->first[table + 1]; i++) {
 		object_id id = edge_id(out->to[i]);
 		uint32_t *known = &counting->refcounts->known[id];
 		uint64_t state = 0;
 		struct object object;
 
-		if (is_deleted_key(counting->view, counting->graph, id)) {
-			i--; /* it stands there alone */
+		/* it stands there alone; others twice */
+		if (is_deleted_key(counting->view, counting->graph, id))
 			continue;
-		}
+		i++;
 		if (object_get(counting->view, counting->graph->blocks[id], &object))
 			memory_field(&counting->view->python->memory, object.at, FIELD_STR_INTERNED,
 				     &state);

@@ -18,6 +18,7 @@
 #define LINK_MAP_DYNAMIC 16 /* struct link_map.l_ld */
 #define LINK_MAP_NEXT    24
 #define LINK_MAPS_MAX    4096
+#define LOADER_DATA_MAX  (1 << 20) /* glibc 2.36's has 5.4 KiB */
 
 /* How to know an allocator's module: by a name in its path, or by a function that it exports. */
 static const struct {
@@ -142,7 +143,8 @@ static bool find_loader_own(struct rest *rest, const struct module *loader)
 	uint64_t word;
 
 	module_section(loader, ".data.rel.ro", &data);
-	for (uint64_t at = 0; at + 8 <= data.size; at += 8) {
+	/* the file tells the size, which may be any */
+	for (uint64_t at = 0; at + 8 <= MIN(data.size, LOADER_DATA_MAX); at += 8) {
 		if (image_u64(rest->image, data.address + at, &word) && find_range(rest, word) &&
 		    !add_libc_own(rest, word))
 			return false;
