@@ -43,6 +43,20 @@ static uint32_t find_block(const struct search *search, vaddr at)
 		       : ID_NONE;
 }
 
+/*
+ * Whether it is malloc that points there, from its bins or from what they left behind in chunks
+ * that are used again: the next chunk begins with the last word of the block. malloc/malloc.c,
+ * struct malloc_chunk
+ */
+static bool is_link_of_malloc(const struct search *search, const struct native_block *block,
+			      vaddr to)
+{
+	const struct block_map *map = search->sources->view->map;
+
+	return block->id >= map->first_chunk && block->id < map->first_static &&
+	       to == block->start + block->size - sizeof(vaddr) && to != block->start;
+}
+
 /* Notes what the word at `at` points to; 0: it lies nowhere. */
 static void point(const struct search *search, vaddr at, vaddr to)
 {
@@ -53,6 +67,8 @@ static void point(const struct search *search, vaddr at, vaddr to)
 	if (found == ID_NONE || (at && ranges_hold(&search->slots, at)))
 		return;
 	block = &search->leaks->blocks.items[found];
+	if (is_link_of_malloc(search, block, to))
+		return;
 	__atomic_fetch_or(&block->hold, to == block->start ? POINTED_BEGIN : POINTED_INSIDE,
 			  __ATOMIC_RELAXED);
 }
