@@ -272,8 +272,9 @@ static const struct command snapshot = {
 	.description =
 		"Writes an ELF core of a live process to the file that -o names, for memheap "
 		"and gdb, here or on another machine: with all threads and registers, with "
-		"holes in place of zeros, and readable by its owner only. The file is there "
-		"when all is written.",
+		"holes in place of zeros, and readable by its owner only. A note for memheap "
+		"says how it was taken, and which pages are torn (--mode nostop). The file is "
+		"there when all is written.",
 	.examples = "  memheap snapshot 1234 -o core.1234\n"
 		    "  memheap snapshot 1234 --compress -o core.1234.zst\n",
 	.run = command_snapshot,

@@ -24,18 +24,11 @@ static void print_cost(const struct settings *settings, const struct memheap_sna
 	       (double)taking.pause_us / 1000);
 }
 
-/* Of mode nostop: a core has no place to tell of them. True if there are any. */
-static bool warn_of_torn(const struct settings *settings, const struct memheap_snapshot *snapshot)
+static uint64_t torn_bytes(const struct memheap_snapshot *snapshot)
 {
 	struct memheap_taking taking;
 
-	if (!memheap_snapshot_taking(snapshot, &taking) || !taking.torn)
-		return false;
-	fprintf(stderr,
-		"memheap: %s: %llu KiB are torn: these pages changed while they were read "
-		"(--mode nostop), and the core does not tell which\n",
-		settings->output, (unsigned long long)(taking.torn >> 10));
-	return true;
+	return memheap_snapshot_taking(snapshot, &taking) ? taking.torn : 0;
 }
 
 struct memheap_error *command_write_core(const struct memheap_snapshot *snapshot,
@@ -58,6 +51,11 @@ struct memheap_error *command_write_core(const struct memheap_snapshot *snapshot
 	if (!error)
 		error = output_commit(&output);
 	output_discard(&output);
+	if (!error && torn_bytes(snapshot))
+		fprintf(stderr,
+			"memheap: %s: %llu KiB are torn: these pages changed while they were read "
+			"(--mode nostop); a note in the core tells memheap which\n",
+			path, (unsigned long long)(torn_bytes(snapshot) >> 10));
 	return error;
 }
 
@@ -85,7 +83,7 @@ int command_snapshot(const struct command *command, const struct settings *given
 		error = command_write_core(snapshot, &settings, settings.output);
 	if (!error) {
 		print_cost(&settings, snapshot);
-		torn = warn_of_torn(&settings, snapshot);
+		torn = torn_bytes(snapshot);
 	}
 	memheap_snapshot_destroy(snapshot);
 	status = error ? command_fail(error) : command_end();

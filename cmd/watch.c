@@ -164,6 +164,7 @@ static struct memheap_error *look(struct watch *watch, const struct settings *se
 		error = memheap_report_create(snapshot, "analyze", &all, &report);
 	if (!error && memheap_snapshot_taking(snapshot, &taking)) {
 		watch->mode = taking.mode;
+		watch->torn = taking.torn;
 		watch->pause_us = taking.pause_us;
 		watch->pauses_us += taking.pause_us;
 		watch->longest_us =

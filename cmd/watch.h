@@ -25,6 +25,7 @@ struct watch {
 	uint64_t snapshots, began_ms;
 	uint64_t rss, last_rss, first_rss;
 	uint64_t pause_us, pauses_us, longest_us;
+	uint64_t torn; /* bytes of the last snapshot */
 	uint64_t took_ms, busy_ms;
 	char *kept; /* the core that was written; NULL: none */
 };

@@ -58,15 +58,16 @@ static void tell_json(const struct watch *watch, const char *event)
 			json_array_append_new(types, series_json(series));
 	}
 	object = json_pack(
-		"{s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "schema",
-		"memheap.watch", "event", event, "pid", (json_int_t)atoll(watch->pid), "elapsed_ms",
-		(json_int_t)(watch_now_ms() - watch->began_ms), "mode", watch->mode, "snapshots",
-		(json_int_t)watch->snapshots, "pause_us", (json_int_t)watch->pause_us,
-		"longest_pause_us", (json_int_t)watch->longest_us, "busy_ms",
-		(json_int_t)watch->busy_ms, "rss_bytes", (json_int_t)watch->rss,
-		"since_start_rss_bytes", (json_int_t)(watch->rss - watch->first_rss),
-		"since_last_rss_bytes", (json_int_t)(watch->rss - watch->last_rss), "categories",
-		categories, "types", types);
+		"{s:s, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+		"schema", "memheap.watch", "event", event, "pid", (json_int_t)atoll(watch->pid),
+		"elapsed_ms", (json_int_t)(watch_now_ms() - watch->began_ms), "mode", watch->mode,
+		"snapshots", (json_int_t)watch->snapshots, "torn_bytes", (json_int_t)watch->torn,
+		"pause_us", (json_int_t)watch->pause_us, "longest_pause_us",
+		(json_int_t)watch->longest_us, "busy_ms", (json_int_t)watch->busy_ms, "rss_bytes",
+		(json_int_t)watch->rss, "since_start_rss_bytes",
+		(json_int_t)(watch->rss - watch->first_rss), "since_last_rss_bytes",
+		(json_int_t)(watch->rss - watch->last_rss), "categories", categories, "types",
+		types);
 	if (object && watch->kept)
 		json_object_set_new(object, "core", json_string(watch->kept));
 	if (object)
@@ -116,6 +117,9 @@ static void print_cost(const struct watch *watch)
 	       (unsigned long long)watch->snapshots, watch->mode, (double)elapsed / 1000,
 	       (double)watch->pauses_us / 1000, (double)watch->longest_us / 1000,
 	       elapsed ? (double)watch->busy_ms * 100 / (double)elapsed : 0);
+	if (watch->torn)
+		printf("In the last one %.1f MiB changed while they were read, and may be wrong\n",
+		       (double)watch->torn / MIB);
 }
 
 void watch_tell(struct watch *watch)

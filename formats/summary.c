@@ -95,7 +95,7 @@ static int shown_bytes(const char *text)
 
 static bool is_live(const struct summary *summary)
 {
-	return text_of(summary, "snapshot", "mode");
+	return !strcmp(text_of(summary, "target", "kind"), "process");
 }
 
 /* Of a core that is cut off before the interpreter's data, names of files tell the version. */
@@ -135,13 +135,11 @@ static void write_identity(const struct summary *summary)
 		number_of(summary, "target", "threads") == 1 ? "" : "s");
 }
 
-/* How a process that lives was taken, and what the kernel says of its memory. */
-static void write_snapshot(const struct summary *summary)
+/* How a process was taken that lived. */
+static void write_taking(const struct summary *summary)
 {
-	uint64_t limit = number_of(summary, "process_memory", "limit_bytes");
-	uint64_t used = number_of(summary, "process_memory", "limit_used_bytes");
-	char copied[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], rss[UNIT_TEXT_MAX],
-		swap[UNIT_TEXT_MAX], peak[UNIT_TEXT_MAX], text[UNIT_TEXT_MAX];
+	uint64_t torn = number_of(summary, "snapshot", "torn_bytes");
+	char copied[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], text[UNIT_TEXT_MAX];
 
 	line(summary, "Taken by");
 	fprintf(summary->out, "%s: it stood still for %.1f ms; %s copied, %s refilled from files\n",
@@ -149,10 +147,25 @@ static void write_snapshot(const struct summary *summary)
 		(double)number_of(summary, "snapshot", "pause_us") / 1000,
 		bytes_of(summary, "snapshot", "copied_bytes", copied),
 		bytes_of(summary, "completeness", "refilled_bytes", refilled));
+	if (torn) {
+		line(summary, "Torn");
+		fprintf(summary->out,
+			"%s changed while they were read: what lies there may be wrong\n",
+			format_bytes(text, torn, summary->style));
+	}
 	if (text_of(summary, "snapshot", "passed_over")) {
 		line(summary, "Not by");
 		fprintf(summary->out, "%s\n", text_of(summary, "snapshot", "passed_over"));
 	}
+}
+
+/* What the kernel says of the memory of a process that lives. */
+static void write_process_memory(const struct summary *summary)
+{
+	uint64_t limit = number_of(summary, "process_memory", "limit_bytes");
+	uint64_t used = number_of(summary, "process_memory", "limit_used_bytes");
+	char rss[UNIT_TEXT_MAX], swap[UNIT_TEXT_MAX], peak[UNIT_TEXT_MAX], text[UNIT_TEXT_MAX];
+
 	line(summary, "Memory");
 	fprintf(summary->out, "RSS %s, at most %s so far; swap %s",
 		bytes_of(summary, "process_memory", "rss_bytes", rss),
@@ -170,8 +183,10 @@ static void write_trust(const struct summary *summary)
 	uint64_t truncated = number_of(summary, "completeness", "truncated_bytes");
 	char present[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], missing[UNIT_TEXT_MAX];
 
+	if (text_of(summary, "snapshot", "mode"))
+		write_taking(summary);
 	if (is_live(summary)) {
-		write_snapshot(summary);
+		write_process_memory(summary);
 	} else if (truncated) {
 		line(summary, "Core");
 		fprintf(summary->out,

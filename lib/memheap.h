@@ -113,14 +113,14 @@ struct memheap_error *memheap_tree_create(const char *path, const struct memheap
 /* Whether `path` is taken for a process, not a file: digits only. */
 bool memheap_path_is_process(const char *path);
 
-/* How a live process was taken. */
+/* How a process was taken that lived. */
 struct memheap_taking {
 	const char *mode;  /* "fork" */
 	uint64_t pause_us; /* that it stood still */
 	uint64_t torn;     /* bytes on pages that changed while they were read (mode nostop) */
 };
 
-/* False when the snapshot is that of a core. */
+/* False for a core that memheap did not write. */
 bool memheap_snapshot_taking(const struct memheap_snapshot *snapshot, struct memheap_taking *ret);
 
 /* What of a process a core is written with. */

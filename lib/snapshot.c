@@ -315,16 +315,15 @@ struct memheap_error *memheap_snapshot_create(const char *path,
 
 bool memheap_snapshot_taking(const struct memheap_snapshot *s, struct memheap_taking *ret)
 {
-	const struct live *live = s->target.live;
+	const struct taking *taking = &s->target.process.taking;
 
-	if (!live)
+	if (!taking->known)
 		return false;
 	*ret = (struct memheap_taking){
-		.mode = live_mode_name(live->mode),
-		.pause_us = (live->pause_ns + 999) / 1000,
+		.mode = taking_mode_name(taking->mode),
+		.pause_us = (taking->pause_ns + 999) / 1000,
+		.torn = taking_torn(taking),
 	};
-	for (size_t i = 0; i < live->torn.list.count; i++)
-		ret->torn += live->torn.list.items[i].end - live->torn.list.items[i].start;
 	return true;
 }
 

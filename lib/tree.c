@@ -92,8 +92,8 @@ static struct memheap_error *take_member(struct tree *tree, const struct family_
 		memheap_error_destroy(error);
 		return NULL;
 	}
-	process->mode = live_mode_name(s->target.live->mode);
-	process->pause_ns = s->target.live->pause_ns;
+	process->mode = taking_mode_name(s->target.process.taking.mode);
+	process->pause_ns = s->target.process.taking.pause_ns;
 	added = add_types(tree, process, s);
 	memheap_snapshot_destroy(s);
 	merge_types(tree);

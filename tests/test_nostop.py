@@ -47,6 +47,16 @@ def test_what_nostop_calls_consistent_is_of_one_moment(newest, tmp_path):
             if result.code != 0:
                 break
         assert result.code == 5, result.stderr
+        # a note in the core says the same of it, as long as the core lives
+        result = harness.memheap('objects', str(tmp_path / 'core'), '--type', 'int', '--values',
+                                 '--format', 'json', check=False)
+        assert result.code == 5, result.stderr
+        reports.append(json.loads(result.stdout))
+        kept = json.loads(harness.memheap('analyze', str(tmp_path / 'core'), '--format', 'json',
+                                          check=False).stdout)
+        assert kept['torn'] == reports[-1]['torn'] != []
+        assert kept['snapshot']['mode'] == 'nostop' and not kept['snapshot']['consistent']
+        assert kept['snapshot']['torn_bytes'] == sum(row['bytes'] for row in kept['torn'])
         process.communicate()
         writes, places = [[int(word, 16) for word in (tmp_path / name).read_text().split()]
                           for name in ('writes.txt', 'places.txt')]

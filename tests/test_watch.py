@@ -92,6 +92,7 @@ def test_its_cost_is_told_and_bounded(leaking):
     assert watch.wait() == 0
     end = lines[-1]
     assert len(lines) == 7 and end['snapshots'] == 6 and end['mode'] in ('fork', 'stop')
+    assert all(line['torn_bytes'] == 0 for line in lines)
     assert end['longest_pause_us'] == max(line['pause_us'] for line in lines[:-1]) > 0
     # a fifth of the time, but for the last one, after which it does not rest
     assert end['busy_ms'] - end['busy_ms'] / 6 < 0.25 * end['elapsed_ms']

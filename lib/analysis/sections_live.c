@@ -46,7 +46,8 @@ const struct memheap_table_shape snapshot_shape = {
 	.key = "snapshot",
 	.title = "Snapshot",
 	.flags = MEMHEAP_RECORD,
-	.doc = "How the memory of a live process was taken; all null for a core",
+	.doc = "How the memory of a live process was taken, now or for a core that memheap wrote "
+	       "of it; all null for other cores",
 	COLUMNS(snapshot_columns),
 };
 
@@ -73,20 +74,20 @@ static const char *state_name(char state)
 
 void add_snapshot(struct memheap_report *report)
 {
-	const struct live *live = report->snapshot->target.live;
+	const struct taking *taking = &report->snapshot->target.process.taking;
 	struct memheap_cell *row = report_row(report, &snapshot_shape);
 
-	if (!live)
+	if (!taking->known)
 		return;
-	row[SNAPSHOT_MODE] = cell_text(live_mode_name(live->mode));
-	row[SNAPSHOT_PAUSE] = cell_number((live->pause_ns + 999) / 1000);
-	row[SNAPSHOT_COPIED] = cell_number(live->copied);
-	row[SNAPSHOT_STOPPED] = cell_number(live->while_stopped);
-	row[SNAPSHOT_STATE] = cell_text(state_name(live->status.state));
-	row[SNAPSHOT_CONSISTENT] = cell_number(!live->torn.list.count);
+	row[SNAPSHOT_MODE] = cell_text(taking_mode_name(taking->mode));
+	row[SNAPSHOT_PAUSE] = cell_number((taking->pause_ns + 999) / 1000);
+	row[SNAPSHOT_COPIED] = cell_number(taking->copied);
+	row[SNAPSHOT_STOPPED] = cell_number(taking->while_stopped);
+	row[SNAPSHOT_STATE] = cell_text(state_name(taking->state));
+	row[SNAPSHOT_CONSISTENT] = cell_number(!taking->torn.count);
 	row[SNAPSHOT_TORN] = cell_number(report->gaps.kinds[GAP_TORN].bytes);
-	row[SNAPSHOT_ZOMBIE] = cell_number(live->left_zombie);
-	row[SNAPSHOT_PASSED] = cell_text(live->passed);
+	row[SNAPSHOT_ZOMBIE] = cell_number(taking->left_zombie);
+	row[SNAPSHOT_PASSED] = cell_text(taking->passed);
 }
 
 enum { TORN_ADDRESS, TORN_END, TORN_BYTES };
@@ -106,15 +107,15 @@ const struct memheap_table_shape torn_shape = {
 
 void add_torn(struct memheap_report *report)
 {
-	const struct live *live = report->snapshot->target.live;
+	const struct ranges *torn = &report->snapshot->target.process.taking.torn;
 
-	for (size_t i = 0; live && i < live->torn.list.count; i++) {
-		const struct pages *pages = &live->torn.list.items[i];
+	for (size_t i = 0; i < torn->count; i++) {
+		const struct range *range = &torn->items[i];
 		struct memheap_cell *row = report_row(report, &torn_shape);
 
-		row[TORN_ADDRESS] = cell_number(pages->start);
-		row[TORN_END] = cell_number(pages->end);
-		row[TORN_BYTES] = cell_number(pages->end - pages->start);
+		row[TORN_ADDRESS] = cell_number(range->start);
+		row[TORN_END] = cell_number(range->end);
+		row[TORN_BYTES] = cell_number(range->end - range->start);
 	}
 }
 

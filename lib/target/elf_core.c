@@ -282,6 +282,7 @@ struct memheap_error *elf_core_load(struct target *target)
 	if (!each_header(target, elf, count, PT_LOAD, add_load) ||
 	    !image_build(&target->image, &target->gaps) || !apply_mappings(target))
 		return &error_no_memory;
+	taking_count(&process->taking, &target->gaps);
 	if (!target->image.segments.count &&
 	    !range_holds(0, target->file_size, header.e_phoff,
 			 (uint64_t)header.e_phnum * header.e_phentsize))

@@ -238,6 +238,8 @@ bool process_add_note(struct process *process, const char *owner, uint32_t type,
 	if (!strcmp(owner, "LINUX") && type == NT_ARM_TLS && process->machine == EM_AARCH64 &&
 	    process->threads.count && size >= sizeof(uint64_t))
 		process->threads.items[process->threads.count - 1].tls = load_u64(bytes);
+	if (!strcmp(owner, TAKING_OWNER) && type == TAKING_TYPE)
+		return taking_decode(&process->taking, bytes, size, &process->strings);
 	if (strcmp(owner, "CORE"))
 		return true;
 	switch (type) {
@@ -261,6 +263,7 @@ void process_deinit(struct process *process)
 {
 	free(process->threads.items);
 	free(process->mappings.items);
+	taking_deinit(&process->taking);
 	strings_deinit(&process->strings);
 	*process = (struct process){ 0 };
 }

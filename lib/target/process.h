@@ -5,6 +5,7 @@
 #include "../base/strings.h"
 #include "../base/vaddr.h"
 #include "../base/vector.h"
+#include "taking.h"
 
 /*
  * Whether a process can have memory at [at, at + size): of its own half of the addresses 57 bits at
@@ -60,6 +61,7 @@ struct process {
 	vaddr exec_name;        /* AT_EXECFN: the string that was passed to execve() */
 	uint8_t auxv[AUXV_MAX]; /* NT_AUXV, up to AT_NULL */
 	size_t auxv_size;
+	struct taking taking; /* by memheap; else unknown */
 	struct strings strings;
 };
 

@@ -59,13 +59,13 @@ static bool *find_wanted(const struct capture *capture, const struct mappings *b
 
 	for (size_t i = 0; wanted && i < capture->mappings.list.count; i++) {
 		const struct mapping *mapping = &capture->mappings.list.items[i];
-		enum taking taking = TAKE_PRESENT;
+		enum portion portion = TAKE_PRESENT;
 
 		while (at < before->list.count && before->list.items[at].start < mapping->start)
 			at++;
 		if (at < before->list.count && is_same(&before->list.items[at], mapping))
-			taking = capture->plans.items[at].taking;
-		wanted[i] = taking != TAKE_NOTHING && taking != TAKE_HEADER;
+			portion = capture->plans.items[at].portion;
+		wanted[i] = portion != TAKE_NOTHING && portion != TAKE_HEADER;
 	}
 	return wanted;
 }
@@ -128,7 +128,7 @@ static bool has_pages(const struct capture *capture, const struct mapping *mappi
 }
 
 /* As the kernel does for a core (fs/coredump.c, vma_dump_size()), with its default filter. */
-static enum taking judge(const struct capture *capture, const struct mapping *mapping)
+static enum portion judge(const struct capture *capture, const struct mapping *mapping)
 {
 	if (mapping->start >= KERNEL_ADDRESSES || is_device(mapping))
 		return TAKE_NOTHING;
@@ -193,10 +193,10 @@ static bool is_whole(const struct capture *capture, const struct mapping *mappin
 static bool add_file(struct capture *capture, const struct mapping *mapping,
 		     const struct capture_plan *plan, enum scope scope)
 {
-	vaddr end = plan->taking == TAKE_HEADER ? mapping->start + PAGE_BYTES : mapping->end;
+	vaddr end = plan->portion == TAKE_HEADER ? mapping->start + PAGE_BYTES : mapping->end;
 
 	if (scope == SCOPE_WRITTEN && is_whole(capture, mapping))
-		return plan->taking == TAKE_HEADER ||
+		return plan->portion == TAKE_HEADER ||
 		       add_present(capture, mapping, plan->bytes, scope);
 	return add_pieces(capture, mapping, plan->bytes, mapping->start, end);
 }
@@ -209,14 +209,14 @@ static struct memheap_error *plan_mapping(struct capture *capture, const struct 
 
 	if (!plan)
 		return &error_no_memory;
-	*plan = (struct capture_plan){ .taking = judge(capture, mapping) };
-	if (plan->taking == TAKE_NOTHING)
+	*plan = (struct capture_plan){ .portion = judge(capture, mapping) };
+	if (plan->portion == TAKE_NOTHING)
 		return NULL;
 	plan->bytes = mirror_at(&capture->mirror, mapping->start, mapping->end);
 	if (!plan->bytes)
 		return error_create_errno("cannot get %llu bytes of address space",
 					  (unsigned long long)(mapping->end - mapping->start));
-	if (plan->taking == TAKE_HEADER || plan->taking == TAKE_ALL)
+	if (plan->portion == TAKE_HEADER || plan->portion == TAKE_ALL)
 		added = add_file(capture, mapping, plan, scope);
 	else
 		added = add_present(capture, mapping, plan->bytes, scope);
@@ -335,10 +335,10 @@ bool capture_note_whole(struct capture *capture)
 	capture->whole.list.count = capture->unread.list.count = 0;
 	for (size_t i = 0; i < capture->mappings.list.count; i++) {
 		const struct mapping *mapping = &capture->mappings.list.items[i];
-		enum taking taking = capture->plans.items[i].taking;
+		enum portion portion = capture->plans.items[i].portion;
 		struct pages *added;
 
-		if (taking != TAKE_HEADER && taking != TAKE_ALL)
+		if (portion != TAKE_HEADER && portion != TAKE_ALL)
 			continue;
 		added = vector_push(&capture->whole.list);
 		if (!added)
@@ -375,7 +375,7 @@ void capture_forget(struct capture *capture)
 		const struct capture_plan *plan = &capture->plans.items[i];
 		vaddr at = mapping->start;
 
-		if (plan->taking != TAKE_PRESENT)
+		if (plan->portion != TAKE_PRESENT)
 			continue;
 		for (size_t j = pages_after(&capture->pages, at);
 		     j < capture->pages.list.count &&
@@ -443,11 +443,11 @@ static bool add_mapping(const struct capture *capture, struct image *image, size
 {
 	const struct mapping *mapping = &capture->mappings.list.items[index];
 	const struct capture_plan *plan = &capture->plans.items[index];
-	bool zeros = plan->taking == TAKE_PRESENT;
+	bool zeros = plan->portion == TAKE_PRESENT;
 	vaddr from = mapping->start; /* where the stretch at hand begins */
 	vaddr at = from;             /* up to where it is known */
 
-	if (plan->taking == TAKE_NOTHING)
+	if (plan->portion == TAKE_NOTHING)
 		return add_segment(image, mapping, from, mapping->end, NULL);
 	for (; *next < capture->pieces.count; ++*next) {
 		const struct capture_piece *piece = &capture->pieces.items[*next];

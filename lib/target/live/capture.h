@@ -9,7 +9,7 @@
 #include "threads.h"
 
 /* What of a mapping is taken. */
-enum taking {
+enum portion {
 	TAKE_NOTHING,
 	TAKE_HEADER,  /* the first page, where an ELF file says what it is */
 	TAKE_PRESENT, /* pages that exist; the others are zeros */
@@ -18,7 +18,7 @@ enum taking {
 };
 
 struct capture_plan {
-	enum taking taking;
+	enum portion portion;
 	uint8_t *bytes; /* of the mapping's start, in the mirror */
 };
 

@@ -179,7 +179,7 @@ void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets
 			return;
 		nanosleep(&step, NULL);
 	}
-	attempt->live->left_zombie = child->pid > 0;
+	attempt->live->taking.left_zombie = child->pid > 0;
 }
 
 /* With all threads stopped: makes the child. */
@@ -261,7 +261,7 @@ struct memheap_error *live_fork(struct live_attempt *attempt)
 	if (!error)
 		error = kept_copy(&kept, capture, child.pid, deadline_ns);
 	threads_resume(&capture->threads);
-	attempt->live->while_stopped = capture_copied(&kept);
+	attempt->live->taking.while_stopped = capture_copied(&kept);
 	if (!error)
 		error = read_child(capture, &child, &kept);
 	live_kill_child(&child);

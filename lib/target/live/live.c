@@ -22,26 +22,16 @@
 
 struct mode {
 	enum memheap_mode mode;
-	const char *name;
 	live_mode_fn *take;
 };
 
 /* In the order of preference. */
 static const struct mode modes[] = {
-	{ MEMHEAP_MODE_PRECOPY, "precopy", live_precopy },
-	{ MEMHEAP_MODE_FORK, "fork", live_fork },
-	{ MEMHEAP_MODE_STOP, "stop", live_stop },
-	{ MEMHEAP_MODE_NOSTOP, "nostop", live_nostop },
+	{ MEMHEAP_MODE_PRECOPY, live_precopy },
+	{ MEMHEAP_MODE_FORK, live_fork },
+	{ MEMHEAP_MODE_STOP, live_stop },
+	{ MEMHEAP_MODE_NOSTOP, live_nostop },
 };
-
-const char *live_mode_name(enum memheap_mode mode)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		if (modes[i].mode == mode)
-			return modes[i].name;
-	}
-	return "auto";
-}
 
 bool live_is_pid(const char *path)
 {
@@ -75,19 +65,21 @@ static struct memheap_error *try_mode(struct live *live, const struct mode *mode
 	live->capture.auxv = proc_read(live->pid, "auxv", &live->capture.auxv_size);
 	error = live->capture.auxv ? mode->take(&attempt)
 				   : error_create_errno("cannot read process %d", (int)live->pid);
-	live->mode = mode->mode;
-	live->pause_ns = live->capture.threads.pause_ns;
-	live->copied = capture_copied(&live->capture);
+	live->taking.mode = mode->mode;
+	live->taking.pause_ns = live->capture.threads.pause_ns;
+	live->taking.copied = capture_copied(&live->capture);
 	if (error)
 		capture_deinit(&live->capture);
 	return error;
 }
 
-static void pass_over(struct live *live, const struct mode *mode, const struct memheap_error *error)
+static void pass_over(struct live *live, enum memheap_mode mode, const struct memheap_error *error)
 {
-	live->passed =
-		strings_format(&live->strings, "%s%s%s: %s", live->passed ? live->passed : "",
-			       live->passed ? "; " : "", mode->name, error->message);
+	const char *before = live->taking.passed;
+
+	live->taking.passed =
+		strings_format(&live->strings, "%s%s%s: %s", before ? before : "",
+			       before ? "; " : "", taking_mode_name(mode), error->message);
 }
 
 /* What the thread that traces works on. */
@@ -120,7 +112,7 @@ static void *run(void *closure)
 		work->error = try_mode(work->live, &modes[i], work->options, work->parallel);
 		if (!work->error || work->error->status == MEMHEAP_NOT_PERMITTED)
 			break;
-		pass_over(work->live, &modes[i], work->error);
+		pass_over(work->live, modes[i].mode, work->error);
 	}
 	watchdog_stop();
 	return NULL;
@@ -174,6 +166,7 @@ static struct memheap_error *fill_target(struct target *target)
 	const struct notes_source source = {
 		.pid = live->pid,
 		.status = &live->status,
+		.taking = &live->taking,
 		.threads = &live->capture.threads,
 		.mappings = &live->capture.mappings,
 		.auxv = live->capture.auxv,
@@ -187,9 +180,7 @@ static struct memheap_error *fill_target(struct target *target)
 	name_segments(target);
 	if (!image_build(&target->image, &target->gaps))
 		return &error_no_memory;
-	for (size_t i = 0; i < live->torn.list.count; i++)
-		gap_add(&target->gaps, GAP_TORN, live->torn.list.items[i].start,
-			live->torn.list.items[i].end - live->torn.list.items[i].start);
+	taking_count(&target->process.taking, &target->gaps);
 	arguments_read(&target->process, &target->image);
 	return NULL;
 }
@@ -262,6 +253,7 @@ struct memheap_error *live_load(struct target *target, const char *path,
 		error = take_process(live, options, parallel);
 	if (error)
 		return explain(error, live);
+	live->taking.state = live->status.state;
 	memory_read(&live->memory, live->pid);
 	return fill_target(target);
 }
@@ -271,7 +263,7 @@ void live_close(struct live *live)
 	if (!live)
 		return;
 	capture_deinit(&live->capture);
-	pages_deinit(&live->torn);
+	taking_deinit(&live->taking);
 	notes_deinit(&live->notes);
 	strings_deinit(&live->strings);
 	free(live);

@@ -16,19 +16,13 @@ struct live_options {
 /* What only a process has that lives. */
 struct live {
 	pid_t pid;
-	uint64_t program;       /* where its stack begins: another program has another one */
-	enum memheap_mode mode; /* the one that was used */
-	uint64_t pause_ns;      /* during which all threads or some stood still */
-	uint64_t copied;        /* bytes */
-	uint64_t while_stopped; /* of them, those that were copied during the pause */
+	uint64_t program; /* where its stack begins: another program has another one */
+	struct taking taking;
 	struct proc_status status;
 	struct live_memory memory;
-	struct page_list torn; /* what changed while it was read, in mode nostop */
-	bool left_zombie;      /* a child's entry could not be removed */
 	struct notes notes;
 	struct capture capture;
 	struct strings strings;
-	const char *passed; /* the modes that were tried or passed over, and why; NULL: none */
 };
 
 /* How a mode takes a process. */
@@ -70,9 +64,6 @@ void live_reap(const struct live_attempt *attempt, const struct gadgets *gadgets
 
 /* What tells the program that a process executes from others; 0: it has ended. */
 uint64_t live_program(pid_t pid);
-
-/* The name of a mode: "stop". */
-const char *live_mode_name(enum memheap_mode mode);
 
 /* Whether `path` names a process: digits only. A file with such a name is ./1234. */
 bool live_is_pid(const char *path);

@@ -23,26 +23,23 @@
 /* One pass over all pieces that compares. */
 struct pass {
 	struct capture *capture;
-	struct page_list *torn; /* one for each worker */
-	bool failed;            /* out of memory */
+	struct ranges *torn; /* one for each worker */
+	bool failed;         /* out of memory */
 };
 
-static bool add_torn(struct page_list *torn, vaddr at)
+static bool add_torn(struct ranges *torn, vaddr at)
 {
-	struct pages *last = torn->list.count ? &torn->list.items[torn->list.count - 1] : NULL;
+	struct range *last = torn->count ? &torn->items[torn->count - 1] : NULL;
 
 	if (last && last->end == at) {
 		last->end += PAGE_BYTES;
 		return true;
 	}
-	last = vector_push(&torn->list);
-	if (last)
-		*last = (struct pages){ .start = at, .end = at + PAGE_BYTES };
-	return last;
+	return ranges_add(torn, at, at + PAGE_BYTES);
 }
 
 /* Puts the newer bytes of each page that differs in place of the older ones. */
-static bool renew(struct capture_piece *piece, const uint8_t *bytes, struct page_list *torn)
+static bool renew(struct capture_piece *piece, const uint8_t *bytes, struct ranges *torn)
 {
 	for (uint32_t at = 0; at < piece->copied; at += PAGE_BYTES) {
 		uint32_t size = MIN(PAGE_BYTES, piece->copied - at);
@@ -74,15 +71,8 @@ static void compare(void *context, unsigned worker, size_t begin, size_t end)
 	}
 }
 
-static int compare_pages(const void *a, const void *b)
-{
-	const struct pages *left = a, *right = b;
-
-	return left->start < right->start ? -1 : left->start > right->start;
-}
-
 /* Reads everything again; what differs goes to `torn`. False when out of memory. */
-static bool read_again(struct capture *capture, struct page_list *torn)
+static bool read_again(struct capture *capture, struct ranges *torn)
 {
 	unsigned workers = capture->parallel->workers;
 	struct pass pass = { .capture = capture, .torn = calloc(workers, sizeof(*pass.torn)) };
@@ -90,24 +80,22 @@ static bool read_again(struct capture *capture, struct page_list *torn)
 	if (!pass.torn)
 		return false;
 	parallel_for(capture->parallel, "reading again", capture->pieces.count, 1, compare, &pass);
-	torn->list.count = 0;
+	torn->count = 0;
 	for (unsigned i = 0; i < workers; i++) {
-		for (size_t j = 0; j < pass.torn[i].list.count; j++) {
-			struct pages *added = vector_push(&torn->list);
+		for (size_t j = 0; j < pass.torn[i].count; j++) {
+			const struct range *range = &pass.torn[i].items[j];
 
-			if (added)
-				*added = pass.torn[i].list.items[j];
-			else
+			if (!ranges_add(torn, range->start, range->end))
 				pass.failed = true;
 		}
-		pages_deinit(&pass.torn[i]);
+		ranges_deinit(&pass.torn[i]);
 	}
 	free(pass.torn);
 	return !pass.failed;
 }
 
 /* Adds pages that were there `before` and are not any more. */
-static bool add_vanished(struct page_list *torn, const struct page_list *before,
+static bool add_vanished(struct ranges *torn, const struct page_list *before,
 			 const struct page_list *now)
 {
 	for (size_t i = 0; i < before->list.count; i++) {
@@ -116,29 +104,17 @@ static bool add_vanished(struct page_list *torn, const struct page_list *before,
 		for (size_t j = pages_after(now, at); at < end; j++) {
 			const struct pages *run = j < now->list.count ? &now->list.items[j] : NULL;
 			vaddr next = run ? MIN(MAX(run->start, at), end) : end;
-			struct pages *added = next > at ? vector_push(&torn->list) : NULL;
 
-			if (next > at && !added)
+			if (next > at && !ranges_add(torn, at, next))
 				return false;
-			if (added)
-				*added = (struct pages){ .start = at, .end = next };
 			at = run ? MAX(next, run->end) : end;
 		}
 	}
 	return true;
 }
 
-static uint64_t page_bytes(const struct page_list *pages)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < pages->list.count; i++)
-		bytes += pages->list.items[i].end - pages->list.items[i].start;
-	return bytes;
-}
-
 /* One more pass, over mappings and pages as they are now; what differs goes to `torn`. */
-static struct memheap_error *pass_again(struct capture *capture, struct page_list *torn)
+static struct memheap_error *pass_again(struct capture *capture, struct ranges *torn)
 {
 	struct page_list before = capture->pages;
 	size_t parts = capture->mirror.list.count;
@@ -152,8 +128,7 @@ static struct memheap_error *pass_again(struct capture *capture, struct page_lis
 		error = error_create(MEMHEAP_FAILED, "its address space grew too much meanwhile");
 	if (!error && !(read_again(capture, torn) && add_vanished(torn, &before, &capture->pages)))
 		error = &error_no_memory;
-	if (torn->list.count)
-		qsort(torn->list.items, torn->list.count, sizeof(*torn->list.items), compare_pages);
+	ranges_join(torn);
 	pages_deinit(&before);
 	return error;
 }
@@ -200,7 +175,6 @@ static struct memheap_error *list_threads(struct capture *capture)
 struct memheap_error *live_nostop(struct live_attempt *attempt)
 {
 	struct capture *capture = attempt->capture;
-	struct page_list *torn = &attempt->live->torn;
 	uint64_t least = UINT64_MAX;
 	struct memheap_error *error = capture_survey(capture);
 
@@ -215,8 +189,8 @@ struct memheap_error *live_nostop(struct live_attempt *attempt)
 	for (unsigned i = 0; !error && i < PASSES_MAX; i++) {
 		uint64_t bytes;
 
-		error = pass_again(capture, torn);
-		bytes = page_bytes(torn);
+		error = pass_again(capture, &attempt->live->taking.torn);
+		bytes = taking_torn(&attempt->live->taking);
 		/* what is torn is what the last pass found: it ends with a good one */
 		if (!bytes || (i >= PASSES_MIN && bytes <= least / 4 * 5))
 			break;

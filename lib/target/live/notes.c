@@ -127,6 +127,15 @@ static bool add_floats(struct notes *notes, const struct live_thread *thread)
 		add(notes, "LINUX", NT_X86_XSTATE, thread->extended, thread->extended_size));
 }
 
+/* The last one: readers that don't know it have all others then. */
+static bool add_taking(struct notes *notes, const struct taking *taking)
+{
+	size_t size = 0;
+	_cleanup_free_ uint8_t *bytes = taking_encode(taking, &size);
+
+	return bytes && add(notes, TAKING_OWNER, TAKING_TYPE, bytes, size);
+}
+
 bool notes_make(struct notes *notes, const struct notes_source *source)
 {
 	static const uint8_t no_signal[SIGINFO_BYTES];
@@ -148,7 +157,7 @@ bool notes_make(struct notes *notes, const struct notes_source *source)
 		if (!add_floats(notes, thread))
 			return false;
 	}
-	return true;
+	return add_taking(notes, source->taking);
 }
 
 bool notes_decode(const struct notes *notes, struct process *process)

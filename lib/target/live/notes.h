@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The notes that the kernel would write into a core of the process. */
+/* The notes that the kernel would write into a core of the process, and ours of how it was taken.
+ */
 #pragma once
 
 #include "../process.h"
@@ -15,6 +16,7 @@ struct notes {
 struct notes_source {
 	pid_t pid;
 	const struct proc_status *status;
+	const struct taking *taking;
 	const struct live_threads *threads;
 	const struct mappings *mappings;
 	const char *auxv;

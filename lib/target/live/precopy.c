@@ -124,7 +124,7 @@ static struct memheap_error *get_descriptor(struct live_attempt *attempt,
 		error = error_create(MEMHEAP_FAILED, "it cannot have a userfaultfd: %s",
 				     strerror(errno));
 	live_kill_child(&helper);
-	attempt->live->left_zombie = helper.pid > 0 && !live_wait_for(injection, &helper);
+	attempt->live->taking.left_zombie = helper.pid > 0 && !live_wait_for(injection, &helper);
 	live_reap_leftovers(injection);
 	if (!inject_end(injection) && !error)
 		error = error_create(MEMHEAP_FAILED, "the thread that was used is gone");
@@ -145,7 +145,7 @@ static struct memheap_error *protect(const struct capture *capture, int fd,
 				    strerror(errno));
 	for (size_t i = 0; i < capture->mappings.list.count; i++) {
 		const struct mapping *mapping = &capture->mappings.list.items[i];
-		enum taking taking = capture->plans.items[i].taking;
+		enum portion portion = capture->plans.items[i].portion;
 		struct uffdio_register request = {
 			.range = { mapping->start, mapping->end - mapping->start },
 			.mode = UFFDIO_REGISTER_MODE_WP,
@@ -154,7 +154,7 @@ static struct memheap_error *protect(const struct capture *capture, int fd,
 		struct pages *added;
 
 		/* others may write what is shared; what can't be watched is copied in the pause */
-		if ((taking != TAKE_PRESENT && taking != TAKE_ALL) ||
+		if ((portion != TAKE_PRESENT && portion != TAKE_ALL) ||
 		    ioctl(fd, UFFDIO_REGISTER, &request))
 			continue;
 		added = vector_push(&watched->list);
@@ -314,6 +314,6 @@ struct memheap_error *live_precopy(struct live_attempt *attempt)
 		error = copy_rest(attempt);
 	unprotect(&watched, &capture->pages, fd);
 	capture->threads.pause_ns = MAX(capture->threads.pause_ns, first_ns);
-	attempt->live->while_stopped = error ? 0 : capture_copied(capture);
+	attempt->live->taking.while_stopped = error ? 0 : capture_copied(capture);
 	return error ? error : capture_settle(capture);
 }

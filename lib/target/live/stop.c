@@ -49,6 +49,6 @@ struct memheap_error *live_stop(struct live_attempt *attempt)
 				     (unsigned long long)capture->bytes,
 				     (unsigned long long)(attempt->max_pause_ns / 1000000)),
 			"allow a longer one: --max-pause MS");
-	attempt->live->while_stopped = capture_copied(capture);
+	attempt->live->taking.while_stopped = capture_copied(capture);
 	return error;
 }
