@@ -273,8 +273,8 @@ static const struct command snapshot = {
 		"Writes an ELF core of a live process to the file that -o names, for memheap "
 		"and gdb, here or on another machine: with all threads and registers, with "
 		"holes in place of zeros, and readable by its owner only. A note for memheap "
-		"says how it was taken, and which pages are torn (--mode nostop). The file is "
-		"there when all is written.",
+		"says how it was taken, where the RSS was, what the limit of its cgroup was, and "
+		"which pages are torn (--mode nostop). The file is there when all is written.",
 	.examples = "  memheap snapshot 1234 -o core.1234\n"
 		    "  memheap snapshot 1234 --compress -o core.1234.zst\n",
 	.run = command_snapshot,

@@ -98,6 +98,12 @@ static bool is_live(const struct summary *summary)
 	return !strcmp(text_of(summary, "target", "kind"), "process");
 }
 
+/* It lived when memheap took it, now or for the core that it wrote. */
+static bool was_taken(const struct summary *summary)
+{
+	return text_of(summary, "snapshot", "mode");
+}
+
 /* Of a core that is cut off before the interpreter's data, names of files tell the version. */
 static void write_python(const struct summary *summary)
 {
@@ -159,7 +165,7 @@ static void write_taking(const struct summary *summary)
 	}
 }
 
-/* What the kernel says of the memory of a process that lives. */
+/* What the kernel said of its memory then. */
 static void write_process_memory(const struct summary *summary)
 {
 	uint64_t limit = number_of(summary, "process_memory", "limit_bytes");
@@ -183,16 +189,16 @@ static void write_trust(const struct summary *summary)
 	uint64_t truncated = number_of(summary, "completeness", "truncated_bytes");
 	char present[UNIT_TEXT_MAX], refilled[UNIT_TEXT_MAX], missing[UNIT_TEXT_MAX];
 
-	if (text_of(summary, "snapshot", "mode"))
+	if (was_taken(summary)) {
 		write_taking(summary);
-	if (is_live(summary)) {
 		write_process_memory(summary);
-	} else if (truncated) {
+	}
+	if (truncated) {
 		line(summary, "Core");
 		fprintf(summary->out,
 			"TRUNCATED, %s cut off: what follows is a part of the truth\n",
 			format_bytes(missing, truncated, summary->style));
-	} else {
+	} else if (!is_live(summary)) {
 		line(summary, "Core");
 		fprintf(summary->out, "%s%s in it, %s refilled from files, %s missing\n",
 			memheap_report_status(summary->report) == MEMHEAP_PARTIAL ? "DAMAGED, "
@@ -429,7 +435,7 @@ bool text_summary(const struct memheap_report *report, const struct style *style
 	write_identity(&summary);
 	write_trust(&summary);
 	write_memory(&summary);
-	if (is_live(&summary))
+	if (was_taken(&summary))
 		write_resident(&summary);
 	write_types(&summary);
 	write_arenas(&summary);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """memheap snapshot: the core that it writes says what the process says, to memheap and to gdb."""
+import json
 import os
 import re
 import shutil
@@ -43,6 +44,20 @@ def test_the_core_says_what_the_process_says(waiting, tmp_path):
         path = tmp_path / 'taken'
         snapshot(waiting, path, *options)
         assert answers(path, waiting.interpreter.options) == expected, options
+
+
+def test_it_says_what_the_kernel_said(waiting, tmp_path):
+    """How it was taken, where its RSS is and what its limits are: as of the process."""
+    snapshot(waiting, tmp_path / 'taken')
+    core = json.loads(harness.memheap('analyze', str(tmp_path / 'taken'), '--format', 'json',
+                                      *waiting.interpreter.options).stdout)
+    process = waiting.report('analyze')
+    assert core['target']['kind'] == 'core' and process['target']['kind'] == 'process'
+    assert core['resident'] == process['resident'] != []
+    assert core['process_memory']['limit_bytes'] == process['process_memory']['limit_bytes']
+    assert core['process_memory']['peak_rss_bytes'] > 0 and core['snapshot']['pause_us'] > 0
+    for key in ('mode', 'state', 'consistent', 'torn_bytes', 'left_zombie', 'passed_over'):
+        assert core['snapshot'][key] == process['snapshot'][key]
 
 
 def test_a_whole_core_needs_no_file(waiting, tmp_path):

@@ -25,10 +25,12 @@ static const struct memheap_column regions_columns[] = {
 	[REGIONS_BYTES] = { "bytes", "BYTES", MEMHEAP_BYTES, "Its size" },
 	[REGIONS_REGION] = { "region", "REGION", MEMHEAP_TEXT, "What it is" },
 	[REGIONS_RESIDENT] = { "resident_bytes", "RESIDENT", MEMHEAP_BYTES,
-			       "Of a live process: its pages that are in memory",
+			       "Of a live process, or when memheap wrote the core: its pages in "
+			       "memory",
 			       .optional = true },
 	[REGIONS_SWAPPED] = { "swapped_bytes", "SWAPPED", MEMHEAP_BYTES,
-			      "Of a live process: its pages that are swapped out",
+			      "Of a live process, or when memheap wrote the core: its pages that "
+			      "are swapped out",
 			      .optional = true },
 	[REGIONS_ORIGIN] = { "origin", "ORIGIN", MEMHEAP_TEXT,
 			     "Where its bytes come from: core (or the live process), file (on "
@@ -68,7 +70,7 @@ static void add_region(struct memheap_report *report, const struct area *area)
 	row[REGIONS_END] = cell_number(area->end);
 	row[REGIONS_BYTES] = cell_number(area->end - area->start);
 	row[REGIONS_REGION] = cell_text(area_kind_name(area->kind));
-	if (s->target.live) {
+	if (s->target.process.taking.known) {
 		struct residency own = residency_of(s, area->start, area->end);
 
 		row[REGIONS_RESIDENT] = cell_number(own.resident);

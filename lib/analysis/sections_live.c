@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What only a process has that lives: how it was taken, and what its memory costs. */
+/* What only a process has that lives: how it was taken, and what its memory costs. A core that
+ * memheap wrote has it in a note. */
 #include <string.h>
 
-#include "../target/live/live.h"
 #include "sections.h"
 
 #define COLUMNS(array) .columns = (array), .column_count = ARRAY_SIZE(array)
@@ -152,7 +152,8 @@ const struct memheap_table_shape process_memory_shape = {
 	.key = "process_memory",
 	.title = "Memory as the kernel counts it",
 	.flags = MEMHEAP_RECORD,
-	.doc = "What the kernel counts for a live process; all null for a core",
+	.doc = "What the kernel counts for a live process, or counted when memheap wrote a core of "
+	       "it; all null for other cores",
 	COLUMNS(process_memory_columns),
 };
 
@@ -163,19 +164,19 @@ static struct memheap_cell cell_known(uint64_t bytes)
 
 void add_process_memory(struct memheap_report *report)
 {
-	const struct live *live = report->snapshot->target.live;
+	const struct taking *taking = &report->snapshot->target.process.taking;
 	struct memheap_cell *row = report_row(report, &process_memory_shape);
 
-	if (!live)
+	if (!taking->known)
 		return;
-	row[MEMORY_RSS] = cell_known(live->memory.rss);
-	row[MEMORY_ANONYMOUS] = cell_known(live->memory.anonymous);
-	row[MEMORY_FILE] = cell_known(live->memory.file);
-	row[MEMORY_SHARED] = cell_known(live->memory.shared);
-	row[MEMORY_SWAP] = cell_known(live->memory.swap);
-	row[MEMORY_PEAK] = cell_known(live->memory.peak);
-	row[MEMORY_LIMIT] = cell_known(live->memory.limit);
-	row[MEMORY_USED] = cell_known(live->memory.used);
+	row[MEMORY_RSS] = cell_known(taking->memory.rss);
+	row[MEMORY_ANONYMOUS] = cell_known(taking->memory.anonymous);
+	row[MEMORY_FILE] = cell_known(taking->memory.file);
+	row[MEMORY_SHARED] = cell_known(taking->memory.shared);
+	row[MEMORY_SWAP] = cell_known(taking->memory.swap);
+	row[MEMORY_PEAK] = cell_known(taking->memory.peak);
+	row[MEMORY_LIMIT] = cell_known(taking->memory.limit);
+	row[MEMORY_USED] = cell_known(taking->memory.used);
 }
 
 enum { RESIDENT_REGION, RESIDENT_MAPPED, RESIDENT_RESIDENT, RESIDENT_SWAPPED };
@@ -192,24 +193,30 @@ static const struct memheap_column resident_columns[] = {
 const struct memheap_table_shape resident_shape = {
 	.key = "resident",
 	.title = "Where the RSS is",
-	.doc = "A live process's resident memory by what it is, at the moment of the snapshot; no "
-	       "rows for a core",
+	.doc = "A live process's resident memory by what it is, at the moment of the snapshot, or "
+	       "when memheap wrote a core of it; no rows for other cores",
 	COLUMNS(resident_columns),
 };
 
+static uint64_t bytes_within(const struct ranges *ranges, vaddr start, vaddr end)
+{
+	const struct range *range = ranges_after(ranges, start),
+			   *last = ranges->items + ranges->count;
+	uint64_t bytes = 0;
+
+	for (; range && range < last && range->start < end; range++)
+		bytes += MIN(range->end, end) - MAX(range->start, start);
+	return bytes;
+}
+
 struct residency residency_of(const struct memheap_snapshot *s, vaddr start, vaddr end)
 {
-	const struct page_list *pages = &s->target.live->capture.pages;
-	struct residency sum = { 0 };
+	const struct taking *taking = &s->target.process.taking;
 
-	for (size_t i = pages_after(pages, start);
-	     i < pages->list.count && pages->list.items[i].start < end; i++) {
-		const struct pages *run = &pages->list.items[i];
-		uint64_t bytes = MIN(run->end, end) - MAX(run->start, start);
-
-		*(run->swapped ? &sum.swapped : &sum.resident) += bytes;
-	}
-	return sum;
+	return (struct residency){
+		.resident = bytes_within(&taking->resident, start, end),
+		.swapped = bytes_within(&taking->swapped, start, end),
+	};
 }
 
 void add_resident(struct memheap_report *report, const struct areas *areas)
@@ -217,7 +224,7 @@ void add_resident(struct memheap_report *report, const struct areas *areas)
 	uint64_t mapped[AREA_KINDS] = { 0 };
 	struct residency sums[AREA_KINDS] = { 0 };
 
-	if (!report->snapshot->target.live)
+	if (!report->snapshot->target.process.taking.known)
 		return;
 	for (size_t i = 0; i < areas->list.count; i++) {
 		const struct area *area = &areas->list.items[i];

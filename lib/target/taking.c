@@ -8,7 +8,10 @@
 
 #define VERSION 1
 
-/* The note: this, `torn` × {start, end}, then the text of what was passed over. Little-endian. */
+#define LISTS 3
+
+/* The note: this, {start, end} of all ranges, list after list, then the text of what was passed
+ * over. Little-endian. */
 struct encoded {
 	uint32_t version;
 	uint32_t mode;
@@ -17,7 +20,8 @@ struct encoded {
 	uint64_t while_stopped;
 	uint32_t state;
 	uint32_t left_zombie;
-	uint64_t torn;
+	struct live_memory memory;
+	uint64_t counts[LISTS]; /* of ranges: resident, swapped, torn */
 };
 
 static const char *const mode_names[] = {
@@ -42,7 +46,8 @@ uint64_t taking_torn(const struct taking *taking)
 
 uint8_t *taking_encode(const struct taking *taking, size_t *size)
 {
-	const struct encoded head = {
+	const struct ranges *lists[LISTS] = { &taking->resident, &taking->swapped, &taking->torn };
+	struct encoded head = {
 		.version = VERSION,
 		.mode = taking->mode,
 		.pause_ns = taking->pause_ns,
@@ -50,34 +55,55 @@ uint8_t *taking_encode(const struct taking *taking, size_t *size)
 		.while_stopped = taking->while_stopped,
 		.state = (uint8_t)taking->state,
 		.left_zombie = taking->left_zombie,
-		.torn = taking->torn.count,
+		.memory = taking->memory,
 	};
-	size_t ranges = taking->torn.count * sizeof(*taking->torn.items);
 	size_t text = taking->passed ? strlen(taking->passed) : 0;
-	uint8_t *bytes = malloc(sizeof(head) + ranges + text);
+	uint8_t *bytes, *at;
 
+	*size = sizeof(head) + text;
+	for (int i = 0; i < LISTS; i++) {
+		head.counts[i] = lists[i]->count;
+		*size += lists[i]->count * sizeof(struct range);
+	}
+	bytes = malloc(*size);
 	if (!bytes)
 		return NULL;
-	*size = sizeof(head) + ranges + text;
-	memcpy(bytes, &head, sizeof(head));
-	if (ranges)
-		memcpy(bytes + sizeof(head), taking->torn.items, ranges);
+	at = mempcpy(bytes, &head, sizeof(head));
+	for (int i = 0; i < LISTS; i++) {
+		if (lists[i]->count)
+			at = mempcpy(at, lists[i]->items, lists[i]->count * sizeof(struct range));
+	}
 	if (text)
-		memcpy(bytes + sizeof(head) + ranges, taking->passed, text);
+		memcpy(at, taking->passed, text);
 	return bytes;
+}
+
+/* Takes `count` ranges from the beginning of what is left. False: out of memory. */
+static bool decode_ranges(struct ranges *ranges, uint64_t count, const uint8_t **at, size_t *left)
+{
+	for (; count && *left >= sizeof(struct range); count--) {
+		struct range range;
+
+		memcpy(&range, *at, sizeof(range));
+		*at += sizeof(range);
+		*left -= sizeof(range);
+		if (range.start < range.end && !ranges_add(ranges, range.start, range.end))
+			return false;
+	}
+	ranges_join(ranges);
+	return true;
 }
 
 bool taking_decode(struct taking *taking, const uint8_t *bytes, size_t size,
 		   struct strings *strings)
 {
+	struct ranges *lists[LISTS] = { &taking->resident, &taking->swapped, &taking->torn };
 	struct encoded head;
-	size_t text;
 
 	if (taking->known || size < sizeof(head))
 		return true;
 	memcpy(&head, bytes, sizeof(head));
-	if (head.version != VERSION || head.mode >= ARRAY_SIZE(mode_names) ||
-	    head.torn > (size - sizeof(head)) / sizeof(struct range))
+	if (head.version != VERSION || head.mode >= ARRAY_SIZE(mode_names))
 		return true;
 	*taking = (struct taking){
 		.known = true,
@@ -87,19 +113,17 @@ bool taking_decode(struct taking *taking, const uint8_t *bytes, size_t size,
 		.while_stopped = head.while_stopped,
 		.state = (char)head.state,
 		.left_zombie = head.left_zombie,
+		.memory = head.memory,
 	};
-	for (size_t i = 0; i < head.torn; i++) {
-		struct range range;
-
-		memcpy(&range, bytes + sizeof(head) + i * sizeof(range), sizeof(range));
-		if (range.start < range.end && !ranges_add(&taking->torn, range.start, range.end))
+	bytes += sizeof(head);
+	size -= sizeof(head);
+	for (int i = 0; i < LISTS; i++) {
+		if (!decode_ranges(lists[i], head.counts[i], &bytes, &size))
 			return false;
 	}
-	ranges_join(&taking->torn);
-	text = sizeof(head) + (size_t)head.torn * sizeof(struct range);
-	if (text < size)
-		taking->passed = strings_add(strings, (const char *)bytes + text, size - text);
-	return text == size || taking->passed;
+	if (size)
+		taking->passed = strings_add(strings, (const char *)bytes, size);
+	return !size || taking->passed;
 }
 
 void taking_count(const struct taking *taking, struct gaps *gaps)
@@ -111,5 +135,7 @@ void taking_count(const struct taking *taking, struct gaps *gaps)
 
 void taking_deinit(struct taking *taking)
 {
+	ranges_deinit(&taking->resident);
+	ranges_deinit(&taking->swapped);
 	ranges_deinit(&taking->torn);
 }

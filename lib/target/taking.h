@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a live process was taken. A core that is written of it says so in a note of ours, so that
- * what was torn in the memory is known wherever the core is looked at.
+ * How a live process was taken, and what only the kernel knew of its memory. A core that is written
+ * of it says so in a note of ours: it answers as the process did, wherever it is looked at.
  */
 #pragma once
 
@@ -13,6 +13,15 @@
 #define TAKING_OWNER "memheap"
 #define TAKING_TYPE  0x4d48
 
+#define MEMORY_UNKNOWN UINT64_MAX
+
+/* Bytes; MEMORY_UNKNOWN where the kernel does not tell. */
+struct live_memory {
+	uint64_t rss, anonymous, file, shared; /* the first is the sum of the others */
+	uint64_t swap, peak;
+	uint64_t limit, used; /* of the cgroup; unknown: no limit */
+};
+
 struct taking {
 	bool known;             /* false of a core that something else wrote */
 	enum memheap_mode mode; /* the one that was used */
@@ -22,7 +31,10 @@ struct taking {
 	char state;             /* what it was doing before, as in /proc/PID/status */
 	bool left_zombie;       /* a child's entry could not be removed */
 	const char *passed;     /* the modes that were tried or passed over, and why; NULL: none */
-	struct ranges torn;     /* what changed while it was read, in mode nostop; joined */
+	struct live_memory memory;
+	/* all joined: pages in memory, those in swap, and what changed while it was read, in mode
+	 * nostop */
+	struct ranges resident, swapped, torn;
 };
 
 /* The name of a mode: "stop". */

@@ -160,6 +160,19 @@ static void name_segments(struct target *target)
 	}
 }
 
+/* Where its pages are. False: out of memory. */
+static bool note_pages(struct taking *taking, const struct page_list *pages)
+{
+	for (size_t i = 0; i < pages->list.count; i++) {
+		const struct pages *run = &pages->list.items[i];
+
+		if (!ranges_add(run->swapped ? &taking->swapped : &taking->resident, run->start,
+				run->end))
+			return false;
+	}
+	return true;
+}
+
 static struct memheap_error *fill_target(struct target *target)
 {
 	struct live *live = target->live;
@@ -174,7 +187,8 @@ static struct memheap_error *fill_target(struct target *target)
 	};
 
 	target->process.machine = EM_X86_64;
-	if (!notes_make(&live->notes, &source) || !notes_decode(&live->notes, &target->process) ||
+	if (!note_pages(&live->taking, &live->capture.pages) ||
+	    !notes_make(&live->notes, &source) || !notes_decode(&live->notes, &target->process) ||
 	    !capture_image(&live->capture, &target->image))
 		return &error_no_memory;
 	name_segments(target);
@@ -254,7 +268,7 @@ struct memheap_error *live_load(struct target *target, const char *path,
 	if (error)
 		return explain(error, live);
 	live->taking.state = live->status.state;
-	memory_read(&live->memory, live->pid);
+	memory_read(&live->taking.memory, live->pid);
 	return fill_target(target);
 }
 

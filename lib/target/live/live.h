@@ -19,7 +19,6 @@ struct live {
 	uint64_t program; /* where its stack begins: another program has another one */
 	struct taking taking;
 	struct proc_status status;
-	struct live_memory memory;
 	struct notes notes;
 	struct capture capture;
 	struct strings strings;
