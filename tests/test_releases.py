@@ -12,6 +12,7 @@ import harness
 # 3.13 Include/internal/pycore_runtime.h, _Py_DebugOffsets: where the interpreters are listed, how
 # large one is, and a dict (by minor version)
 COOKIE = b'xdebugpy'
+VERSION_AT, VERSION_3_15_2 = 8, 0x030f02f0
 INTERPRETERS_AT, INTERPRETER_SIZE_AT, DICT_SIZE_AT = 40, 48, {13: 448, 14: 528, 15: 624}
 # PyTypeObject: ob_size and tp_name are behind an object's header, then tp_basicsize
 BASIC_SIZE_BEHIND = 16
@@ -142,3 +143,11 @@ def test_objects_of_another_size(interpreter, doctored):
         pytest.skip('%s: has a table' % interpreter)
     doctored.grow(doctored.basic_size)
     doctored.check_refused('the instances of dict have another size')
+
+
+def test_a_table_of_headers_must_be_proven(interpreter, doctored):
+    """3.14 says that it is 3.15, of whose free-threaded build nobody has seen more than headers."""
+    if not interpreter.free_threaded or interpreter.version[:2] != (3, 14):
+        pytest.skip('%s: has no next release of which there are only headers' % interpreter)
+    struct.pack_into('<Q', doctored.content, doctored.offsets + VERSION_AT, VERSION_3_15_2)
+    doctored.check_refused('than the table of 3.15.2t says')

@@ -9,12 +9,14 @@
  * - members of _PyRuntime: what is read last of it leads to the main interpreter.
  *
  * 3.13 and later tell the sizes of these: where they are the table's, nothing was moved. Where they
- * are not, all of the evidence must be there. Before, nothing tells sizes, and what is missing (in
- * a core that is cut off, of an interpreter that shuts down) refutes nothing: from 3.8.2, 3.9.2,
- * 3.10.4, 3.11.2 and 3.12.1 on no release has moved what is read.
+ * are not, or where the table is of headers only, all of the evidence must be there. Before,
+ * nothing tells sizes, and what is missing (in a core that is cut off, of an interpreter that shuts
+ * down) refutes nothing: from 3.8.2, 3.9.2, 3.10.4, 3.11.2 and 3.12.1 on no release has moved what
+ * is read.
  */
 #include <stdio.h>
 
+#include "allocators/mimalloc.h"
 #include "layout_proof.h"
 #include "static_state.h"
 #include "values.h"
@@ -121,6 +123,31 @@ static bool proves_obmalloc(const struct python *python)
 	return true;
 }
 
+/*
+ * Whether the heaps of free-threaded builds lie in the threads' states where the table says: they
+ * are numbered by their use. 3.14 Python/pystate.c, tstate_mimalloc_bind()
+ */
+static bool proves_heaps(const struct python *python)
+{
+	const struct memory *memory = &python->memory;
+	const uint64_t uses = MIMALLOC_USES - MIMALLOC_MEM;
+	size_t proven = 0;
+
+	for (size_t i = 0; i < python->threads.count * uses; i++) {
+		vaddr heaps = memory_address(memory, python->threads.items[i / uses].at,
+					     FIELD_THREAD_MI_HEAPS);
+		vaddr heap = heaps + i % uses * layout_offset(memory->layout, SIZE_MI_HEAP);
+		uint64_t thread, tag;
+
+		if (!memory_field(memory, heap, FIELD_MI_HEAP_THREAD, &thread) ||
+		    !memory_field(memory, heap, FIELD_MI_HEAP_TAG, &tag) ||
+		    (thread && tag != i % uses))
+			return false;
+		proven += thread && tag;
+	}
+	return proven;
+}
+
 /* Whether what _PyRuntime says last is the main interpreter; 0 once that shuts down. */
 static bool proves_runtime(const struct python *python)
 {
@@ -146,9 +173,9 @@ struct memheap_error *layout_prove(const struct python *python)
 	const struct layout *layout = &python->layout;
 	const char *other;
 
-	if (!layout->borrowed || layout->dwarf_path)
+	if ((!layout->borrowed && !layout->from_headers) || layout->dwarf_path)
 		return NULL;
-	if (layout->other_sizes && layout->moved < FIELD_COUNT) {
+	if ((layout->other_sizes || layout->from_headers) && layout->moved < FIELD_COUNT) {
 		char what[128];
 
 		snprintf(what, sizeof(what), "its own offsets tell another %s of %s",
@@ -164,14 +191,17 @@ struct memheap_error *layout_prove(const struct python *python)
 		snprintf(what, sizeof(what), "the instances of %s have another size", other);
 		return refuse(python, what);
 	}
-	if (!layout->other_sizes)
+	if (!layout->other_sizes && !layout->from_headers)
 		return NULL;
-	/* what free-threaded builds have in a thread's state nothing proves */
-	if (python->free_threaded)
+	/* what free-threaded builds have in a thread's state is only proven in part */
+	if (layout->other_sizes && python->free_threaded)
 		return refuse(python, "its own offsets tell other sizes");
 	if (!proves_runtime(python))
 		return refuse(python, "_PyRuntime has other members");
-	if (!proves_obmalloc(python) || !proves_static_types(python) || !proves_interned(python))
+	if (python->free_threaded && !proves_heaps(python))
+		return refuse(python, "_PyThreadStateImpl has other members");
+	if ((!python->free_threaded && !proves_obmalloc(python)) || !proves_static_types(python) ||
+	    !proves_interned(python))
 		return refuse(python, "PyInterpreterState has other members");
 	return NULL;
 }

@@ -107,6 +107,7 @@ static const struct version_table *choose_table(const struct layout_target *targ
 static void apply_table(struct layout *layout, const struct version_table *table, uint16_t machine)
 {
 	layout->table = table->name;
+	layout->from_headers = table->from_headers;
 	for (size_t i = 0; i < FIELD_COUNT; i++) {
 		layout->fields[i] = table->fields[i];
 		layout->fields[i].offset +=
@@ -283,6 +284,11 @@ struct memheap_error *layout_load(struct layout *layout, const struct layout_tar
 		if (read_dwarf(layout, target, fields))
 			apply_dwarf(layout, fields, notices);
 	}
+	if (layout->from_headers)
+		notice_add(notices, NOTICE_LAYOUT_FROM_HEADERS,
+			   "the layout of CPython %s was taken from its headers: no process of it "
+			   "was at hand to check it",
+			   layout->table);
 	if (layout_has(layout, FIELD_OBJECT_GC_BITS))
 		layout->fields[SIZE_GC_HEAD].offset = 0;
 	count_sources(layout);

@@ -57,6 +57,7 @@ struct layout {
 	bool borrowed;       /* the table is of another release, or of another build of this one */
 	bool other_sizes;    /* that is so, and the target tells other sizes of its state, or none
 				where it should */
+	bool from_headers;   /* the table is of a build of which only headers were at hand */
 	enum field_id moved; /* a field of objects that the target contradicts; or FIELD_COUNT */
 	unsigned from_table, from_dwarf, from_target; /* numbers of fields */
 	unsigned differences;   /* fields in which DWARF contradicts the table or the target */

@@ -8,6 +8,7 @@ struct version_table {
 	const char *name;    /* "3.13.5_debian" */
 	uint32_t hexversion; /* PY_VERSION_HEX */
 	bool free_threaded;
+	bool from_headers; /* of a build that nobody has run to check the table */
 	struct field fields[FIELD_COUNT];
 };
 

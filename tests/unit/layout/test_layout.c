@@ -171,6 +171,58 @@ static void recognises_debug_offsets(void **state)
 	image_deinit(&image);
 }
 
+/* 3.15 Include/internal/pycore_debug_offsets.h: the sizes of a release that has a table */
+#define WORDS_3_15     888
+#define RUNTIME_SIZE   24
+#define INTERP_SIZE    48
+#define THREAD_SIZE    176
+#define VERSION_3_15_1 0x030f01f0
+
+/* Loads the layout of a 3.15.1 whose state is as large as that of `name`. */
+static void load_3_15(const char *name, struct layout *layout, struct notices *notices)
+{
+	const struct version_table *table = find_table(name);
+	uint8_t bytes[WORDS_3_15];
+	struct image image = { 0 };
+	struct gaps gaps = { 0 };
+	struct layout_target target = { .image = &image, .runtime = 4096, .debug_offsets = true };
+
+	memset(bytes, 0xFF, sizeof(bytes)); /* nothing: no offset is that large */
+	memcpy(bytes, "xdebugpy", 8);
+	put_u64(bytes + 8, VERSION_3_15_1);
+	put_u64(bytes + 16, table->free_threaded);
+	put_u64(bytes + RUNTIME_SIZE, table->fields[SIZE_RUNTIME].offset);
+	put_u64(bytes + INTERP_SIZE, table->fields[SIZE_INTERP].offset);
+	put_u64(bytes + THREAD_SIZE, table->fields[SIZE_THREAD].offset);
+	add_segment(&image, 4096, sizeof(bytes), bytes);
+	assert_true(image_build(&image, &gaps));
+	assert_true(debug_offsets_at(&image, 4096, &target.version, &target.free_threaded));
+	assert_null(layout_load(layout, &target, MEMHEAP_LAYOUT_TABLE, notices));
+	image_deinit(&image);
+}
+
+static void says_that_a_table_is_of_headers(void **state)
+{
+	struct notices notices = { 0 };
+	struct layout layout;
+
+	(void)state;
+	load_3_15("3.15.2", &layout, &notices);
+	assert_string_equal(layout.table, "3.15.2");
+	assert_false(layout.borrowed || layout.from_headers);
+	assert_int_equal(layout.fields[SIZE_GC_HEAD].offset, 16);
+	assert_int_equal(notices.list.count, 0);
+	load_3_15("3.15.2t", &layout, &notices);
+	assert_string_equal(layout.table, "3.15.2t");
+	assert_false(layout.borrowed);
+	assert_true(layout.from_headers);
+	assert_int_equal(layout.fields[SIZE_GC_HEAD].offset, 0); /* no object has one */
+	assert_int_equal(layout.fields[SIZE_OBJECT].offset, 32);
+	assert_int_equal(notices.list.count, 1);
+	assert_int_equal(notices.list.items[0].kind, NOTICE_LAYOUT_FROM_HEADERS);
+	notices_deinit(&notices);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +232,7 @@ int main(void)
 		cmocka_unit_test(takes_the_offsets_of_the_target),
 		cmocka_unit_test(refuses_offsets_outside_of_structures),
 		cmocka_unit_test(recognises_debug_offsets),
+		cmocka_unit_test(says_that_a_table_is_of_headers),
 	};
 
 	return RUN_TESTS(tests);
