@@ -369,6 +369,25 @@ static bool find_arenas(struct loader *loader)
 	return true;
 }
 
+/* A heap of a thread that has pages, of which none was found: their segments are not in the image,
+ * or not where they are looked for. */
+static void check_heaps(const struct loader *loader)
+{
+	const struct mimalloc *mimalloc = loader->mimalloc;
+
+	for (uint32_t i = 0; mimalloc->divided && i < mimalloc->heaps.count; i++) {
+		vaddr at = mimalloc->heaps.items[i].at;
+		uint64_t count;
+		size_t page = 0;
+
+		while (page < mimalloc->pages.count && mimalloc->pages.items[page].heap != i)
+			page++;
+		if (at && page == mimalloc->pages.count &&
+		    memory_field(loader->memory, at, FIELD_MI_HEAP_PAGE_COUNT, &count) && count)
+			gap_add(loader->gaps, GAP_PAGE_UNREADABLE, at, 0);
+	}
+}
+
 struct memheap_error *mimalloc_load(struct mimalloc *mimalloc, const struct python *python,
 				    struct gaps *gaps)
 {
@@ -385,10 +404,12 @@ struct memheap_error *mimalloc_load(struct mimalloc *mimalloc, const struct pyth
 
 	*mimalloc = (struct mimalloc){ .divided = layout_has(layout, FIELD_THREAD_MI_HEAPS) };
 	if (!layout_has(layout, FIELD_MI_SEGMENT_SLICES) || !loader.segment_bytes ||
-	    !loader.slice_bytes || !find_cookie(&loader))
+	    !loader.slice_bytes)
 		return NULL;
-	done = add_thread_heaps(&loader) && each_candidate(&loader, add_segment, NULL) &&
-	       find_arenas(&loader);
+	done = add_thread_heaps(&loader) &&
+	       (!find_cookie(&loader) ||
+		(each_candidate(&loader, add_segment, NULL) && find_arenas(&loader)));
+	check_heaps(&loader);
 	id_map_deinit(&loader.heaps);
 	return done ? NULL : &error_no_memory;
 }

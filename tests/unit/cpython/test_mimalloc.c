@@ -12,12 +12,14 @@
 #define PAGE_AT       (SEGMENT_AT + SLICE_BYTES)
 #define COOKIE        0x1234567890abcdefULL
 #define HEAP_AT       0x10000ULL
+#define THREAD_AT     0x20000ULL
 #define BLOCK         1024
 #define ROOM          64
 
 struct segment_memory {
 	uint8_t *bytes; /* of both segments */
 	uint8_t heap[4096];
+	uint8_t thread[1 << 14]; /* of a free-threaded build */
 	struct python python;
 	struct module module;
 	struct image image;
@@ -77,10 +79,13 @@ static void put_page(struct segment_memory *memory, uint64_t capacity, uint64_t 
 	put_field(layout, page, FIELD_MI_PAGE_CAPACITY, capacity);
 	put_field(layout, page, FIELD_MI_PAGE_USED, used);
 	put_field(layout, page, FIELD_MI_PAGE_HEAP, HEAP_AT);
+	if (layout_has(layout, FIELD_MI_PAGE_START))
+		put_field(layout, page, FIELD_MI_PAGE_START, PAGE_AT);
 	put_field(layout, slice(memory, 2), FIELD_MI_PAGE_SLICES, SLICES - 2);
 }
 
-static void set_up(struct segment_memory *memory, uint64_t capacity, uint64_t used)
+static void set_up_for(struct segment_memory *memory, const char *version, uint64_t capacity,
+		       uint64_t used)
 {
 	/* not calloc(), which touches every page under meson's MALLOC_PERTURB_ */
 	void *bytes = mmap(NULL, 2UL * SEGMENT_BYTES, PROT_READ | PROT_WRITE,
@@ -88,14 +93,20 @@ static void set_up(struct segment_memory *memory, uint64_t capacity, uint64_t us
 
 	assert_ptr_not_equal(bytes, MAP_FAILED);
 	*memory = (struct segment_memory){ .bytes = bytes };
-	version_layout(table_of("3.13.0"), EM_X86_64, &memory->python.layout);
+	version_layout(table_of(version), EM_X86_64, &memory->python.layout);
 	memory->python.module = &memory->module;
 	memory->python.memory = (struct memory){ &memory->image, &memory->python.layout };
 	add_segment(&memory->image, HEAP_AT, sizeof(memory->heap), memory->heap);
+	add_segment(&memory->image, THREAD_AT, sizeof(memory->thread), memory->thread);
 	add_segment(&memory->image, SEGMENT_AT, 2ULL * SEGMENT_BYTES, memory->bytes);
 	assert_true(image_build(&memory->image, &memory->gaps));
 	put_segment(memory, SEGMENT_AT, COOKIE);
 	put_page(memory, capacity, used);
+}
+
+static void set_up(struct segment_memory *memory, uint64_t capacity, uint64_t used)
+{
+	set_up_for(memory, "3.13.0", capacity, used);
 }
 
 static void tear_down(struct segment_memory *memory)
@@ -307,6 +318,58 @@ static void takes_back_what_others_freed(void **state)
 	tear_down(&memory);
 }
 
+/* Gives the thread its heaps, of which that for `use` says that it has a page. */
+static vaddr put_heaps(struct segment_memory *memory, struct thread_state *thread, uint8_t use)
+{
+	const struct layout *layout = &memory->python.layout;
+	uint32_t first = layout_offset(layout, FIELD_THREAD_MI_HEAPS);
+	uint32_t size = layout_offset(layout, SIZE_MI_HEAP);
+
+	assert_true(first + (MIMALLOC_USES - MIMALLOC_MEM) * size <= sizeof(memory->thread));
+	for (uint8_t i = MIMALLOC_MEM; i < MIMALLOC_USES; i++) {
+		uint8_t *heap = memory->thread + first + (i - MIMALLOC_MEM) * size;
+
+		put_field(layout, heap, FIELD_MI_HEAP_THREAD, 64);
+		put_field(layout, heap, FIELD_MI_HEAP_PAGE_COUNT, i == use);
+	}
+	*thread = (struct thread_state){ .at = THREAD_AT };
+	memory->python.threads.items = thread;
+	memory->python.threads.count = 1;
+	return THREAD_AT + first + (use - MIMALLOC_MEM) * size;
+}
+
+static void knows_the_heaps_of_threads(void **state)
+{
+	static const char *const versions[] = { "3.13.5t", "3.14.4t", "3.15.2t" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+		struct segment_memory memory;
+		const struct layout *layout = &memory.python.layout;
+		struct thread_state thread;
+		vaddr heap;
+
+		set_up_for(&memory, versions[i], 10, 10);
+		heap = put_heaps(&memory, &thread, MIMALLOC_GC);
+		put_field(layout, slice(&memory, 1), FIELD_MI_PAGE_HEAP, heap);
+		load(&memory);
+		expect_page(&memory, 10, 0, 0, false);
+		assert_int_equal(memory.mimalloc.heaps.count, 4);
+		assert_int_equal(memory.mimalloc.pages.items[0].heap, MIMALLOC_GC - MIMALLOC_MEM);
+		assert_int_equal(memory.mimalloc.heaps.items[2].use, MIMALLOC_GC);
+		assert_int_equal(memory.gaps.kinds[GAP_PAGE_UNREADABLE].count, 0);
+		tear_down(&memory);
+		/* a page that is nowhere is not passed over */
+		set_up_for(&memory, versions[i], 10, 10);
+		put_heaps(&memory, &thread, MIMALLOC_OBJECT);
+		put_field(layout, memory.bytes, FIELD_MI_SEGMENT_USED, 0);
+		load(&memory);
+		assert_int_equal(memory.mimalloc.segments.count, 0);
+		assert_int_equal(memory.gaps.kinds[GAP_PAGE_UNREADABLE].count, 1);
+		tear_down(&memory);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +379,7 @@ int main(void)
 		cmocka_unit_test(distrusts_headers),
 		cmocka_unit_test(believes_only_segments_with_the_cookie),
 		cmocka_unit_test(takes_back_what_others_freed),
+		cmocka_unit_test(knows_the_heaps_of_threads),
 	};
 
 	return RUN_TESTS(tests);
