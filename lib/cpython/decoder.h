@@ -111,6 +111,7 @@ struct decoder {
 extern const struct decoder *const decoders[];
 
 extern const struct decoder decoder_tuple; /* that of 2.7's struct sequences, too */
+extern const struct decoder decoder_type;
 
 /* Measures any object: its decoder's part, and what its type adds (values kept apart from it). */
 bool object_measure(struct measure *measure, const struct object *object);

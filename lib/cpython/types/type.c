@@ -31,6 +31,9 @@ static bool heap_type_measure(struct measure *measure, const struct object *obje
 static bool type_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
+	enum constant_id adds_preheader = object->type->own_decoder == &decoder_type
+						  ? CONSTANT_STATIC_TYPE_PREHEADER_OF_TYPE
+						  : CONSTANT_STATIC_TYPE_PREHEADER;
 
 	measure->size = measure->inside = layout_offset(layout, SIZE_TYPE);
 	if (measure->size > object->room)
@@ -38,7 +41,8 @@ static bool type_measure(struct measure *measure, const struct object *object)
 	if (object_field(measure, object, FIELD_TYPE_FLAGS) &
 	    layout_constant(layout, CONSTANT_TYPE_HEAP))
 		return heap_type_measure(measure, object);
-	measure->preheader = layout_constant(layout, CONSTANT_STATIC_TYPE_PREHEADER);
+	if (!layout_constant(layout, adds_preheader))
+		measure->preheader = 0;
 	return true;
 }
 
