@@ -195,6 +195,30 @@ def test_overwritten_type_pointers(small, objects):
             assert row['address'] not in left, (left[row['address']], value)
 
 
+def unused_data(small, words):
+    """An address in the data of modules where so many words are 0."""
+    for region in small.rows('regions', 'regions'):
+        start, end = int(region['address'], 16), int(region['end_address'], 16)
+        if region['region'] == 'module data' and small.offset(start) is not None:
+            content = small.content[small.offset(start):][:end - start]
+            at = content.find(bytes(8 * (words + 1)))
+            if at >= 0:
+                return start + (at + 7 & ~7)
+    raise AssertionError('all is used')
+
+
+def test_a_table_in_module_data_is_no_type(small, objects):
+    """The second word of this one is a metatype; the others are addresses as low as those in a
+    program that is linked to a fixed place."""
+    words = 60
+    kind = next(int(row['address'], 16) for row in objects.values() if row['type'] == 'type')
+    at = unused_data(small, words)
+    table = {at + i * 8: 0x500000 + i * 8 for i in range(words)}
+    table[at + 8] = small.word(kind + 8)
+    left, gaps, _ = damaged(small, table, 0)
+    assert left == objects and not gaps
+
+
 def pools_in_use(small, pool_bytes):
     for row in small.rows('arenas', 'arenas'):
         start = int(row['address'], 16) + pool_bytes - 1 & -pool_bytes

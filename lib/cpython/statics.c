@@ -63,7 +63,9 @@ static bool is_expected(const struct judge *judge, const struct verdict *verdict
 	const struct object *object = &verdict->object;
 	bool its_own = object->at >= python->start && object->at < python->end;
 
-	if (object->type->metatype || is_moduledef(object->type))
+	if (object->type->metatype)
+		return type_find(judge->types, object->at) != TYPE_NONE;
+	if (is_moduledef(object->type))
 		return true;
 	if (its_own && layout_knows(layout, CONSTANT_IMMORTAL_REFCOUNT) &&
 	    !object_is_immortal(layout, object->bytes))

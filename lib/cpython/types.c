@@ -14,6 +14,7 @@
 
 #define NAME_MAX_BYTES 1024
 #define BASIC_SIZE_MAX (1 << 30)
+#define FIRST_ADDRESS  0x400000 /* where ld puts programs that are not PIE: nothing is below */
 #define METATYPE_DEPTH 16
 #define ROUNDS_MAX     16
 #define PREHEADERS_MAX 32
@@ -179,29 +180,6 @@ bool type_add(struct type_table *table, const struct memory *memory, vaddr at)
 	return type->name;
 }
 
-/* Adds all types in the writable data of modules; false when out of memory. */
-static bool scan_static_data(struct type_table *table, const struct memory *memory,
-			     const struct modules *modules)
-{
-	const struct image *image = memory->image;
-	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
-
-	for (size_t i = 0; i < image->segments.count; i++) {
-		const struct segment *segment = &image->segments.items[i];
-		uint64_t size = modules_data_size(modules, segment);
-
-		for (uint64_t at = 0; at + type_offset + sizeof(vaddr) <= size;
-		     at += sizeof(vaddr)) {
-			if (!is_metatype(table, load_u64(segment->bytes + at + type_offset)) ||
-			    !type_verify(table, memory, segment->start + at))
-				continue;
-			if (!type_add(table, memory, segment->start + at))
-				return false;
-		}
-	}
-	return true;
-}
-
 /* Whether the field of a type refers to no object, or to one whose type lacks the flag; of what is
  * missing nothing is known. */
 static bool refers_wrongly(const struct memory *memory, vaddr at, enum field_id field,
@@ -237,6 +215,66 @@ static bool verify_allocated(const struct type_table *table, const struct memory
 	if (flags & heap)
 		wrong += refers_wrongly(memory, at, heap_name_field(layout), CONSTANT_TYPE_IS_STR);
 	return wrong < 2 && type_verify(table, memory, at);
+}
+
+/* Whether the name of the type at `bytes` can be read, and is none. */
+static bool has_wrong_name(const struct memory *memory, const uint8_t *bytes)
+{
+	vaddr at = field_load(memory->layout, bytes, FIELD_TYPE_NAME);
+	const char *name = image_string(memory->image, at, NAME_MAX_BYTES, &(size_t){ 0 });
+
+	if (!name)
+		return image_at(memory->image, at, 1);
+	for (const char *c = name; *c; c++) {
+		if ((unsigned char)*c < ' ')
+			return true;
+	}
+	return !*name;
+}
+
+/*
+ * Whether what lies at `at` in a module's data is a type. A table of types may begin like one, and
+ * the rest of it passes too where addresses are small numbers: in programs that are linked to a
+ * fixed place, and in their heap.
+ */
+static bool verify_static(const struct type_table *table, const struct memory *memory, vaddr at)
+{
+	const struct layout *layout = memory->layout;
+	const uint8_t *bytes;
+	int wrong;
+
+	if (!type_verify(table, memory, at))
+		return false;
+	bytes = memory_struct(memory, at, SIZE_TYPE);
+	wrong = has_wrong_name(memory, bytes) +
+		(field_load(layout, bytes, FIELD_TYPE_BASIC_SIZE) >= FIRST_ADDRESS) +
+		(field_load(layout, bytes, FIELD_TYPE_ITEM_SIZE) >= FIRST_ADDRESS) +
+		!!(field_load(layout, bytes, FIELD_TYPE_FLAGS) &
+		   layout_constant(layout, CONSTANT_TYPE_HEAP));
+	return wrong < 2; /* one word may be damaged */
+}
+
+/* Adds all types in the writable data of modules; false when out of memory. */
+static bool scan_static_data(struct type_table *table, const struct memory *memory,
+			     const struct modules *modules)
+{
+	const struct image *image = memory->image;
+	uint32_t type_offset = layout_offset(memory->layout, FIELD_OBJECT_TYPE);
+
+	for (size_t i = 0; i < image->segments.count; i++) {
+		const struct segment *segment = &image->segments.items[i];
+		uint64_t size = modules_data_size(modules, segment);
+
+		for (uint64_t at = 0; at + type_offset + sizeof(vaddr) <= size;
+		     at += sizeof(vaddr)) {
+			if (!is_metatype(table, load_u64(segment->bytes + at + type_offset)) ||
+			    !verify_static(table, memory, segment->start + at))
+				continue;
+			if (!type_add(table, memory, segment->start + at))
+				return false;
+		}
+	}
+	return true;
 }
 
 /* Adds the type that may lie in a block from `start` on; false when out of memory. */
