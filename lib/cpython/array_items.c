@@ -6,8 +6,9 @@
  */
 #include "array_items.h"
 
-#define SIZE_BITS 4 /* of each size in CONSTANT_ARRAY_ITEM_SIZES */
-#define GRAIN     16
+#define SIZE_BITS      3 /* of each size in CONSTANT_ARRAY_ITEM_SIZES */
+#define SIZE_MAX_BYTES 16
+#define GRAIN          16
 
 /* What is known of the descriptions that arrays have. */
 struct evidence {
@@ -28,7 +29,7 @@ static unsigned sizes_that_fit(uint64_t allocated, uint64_t usable)
 {
 	unsigned sizes = 0;
 
-	for (uint64_t size = 1; size <= sizeof(uint64_t); size *= 2) {
+	for (uint64_t size = 1; size <= SIZE_MAX_BYTES; size *= 2) {
 		uint64_t bytes = allocated * size;
 
 		if (bytes <= usable && usable - bytes < MAX((uint64_t)GRAIN, usable / 4 + 1))
@@ -98,11 +99,11 @@ static void collect(struct evidence *evidence, const struct decoder *decoder)
 static unsigned size_in(const struct layout *layout, vaddr base, vaddr at)
 {
 	uint64_t step = layout_offset(layout, SIZE_ARRAY_DESCRIPTION), index = (at - base) / step;
+	uint64_t sizes = layout_constant(layout, CONSTANT_ARRAY_ITEM_SIZES);
 
-	return at < base || (at - base) % step || index >= ARRAY_KINDS_MAX
-		       ? 0
-		       : layout_constant(layout, CONSTANT_ARRAY_ITEM_SIZES) >> index * SIZE_BITS &
-				 ((1U << SIZE_BITS) - 1);
+	if (at < base || (at - base) % step || index >= ARRAY_KINDS_MAX)
+		return 0;
+	return 1U << (sizes >> index * SIZE_BITS & ((1U << SIZE_BITS) - 1)) >> 1;
 }
 
 /* Keeps what all arrays agree on when the table begins at `base`; false when they don't. */

@@ -8,7 +8,7 @@
 
 #define TYPE_NONE TAG_TYPE_MAX
 
-#define ARRAY_KINDS_MAX 14
+#define ARRAY_KINDS_MAX 17
 
 /* The sizes of the items of array.array, by the addresses of their descriptions. */
 struct item_sizes {
