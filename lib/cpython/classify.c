@@ -5,8 +5,9 @@
 #include "refcount.h"
 
 #define REFCOUNT_MAX      (1ULL << 44)
-#define REFCOUNT_POINTERS 0xFFFF /* above it, a refcount may be a pointer in truth */
-#define OBJECT_FLAGS_MAX  0xF    /* those that CPython defines: Include/object.h, refcount.h */
+#define REFCOUNT_POINTERS 0xFFFF    /* above it, a refcount may be a pointer in truth */
+#define STATIC_REFERENCES (1 << 24) /* to one static object */
+#define OBJECT_FLAGS_MAX  0xF       /* those that CPython defines: Include/object.h, refcount.h */
 
 /* Whether an object lies at `at`, as far as its type tells. */
 static bool is_object_address(const struct judge *judge, vaddr at)
@@ -47,6 +48,16 @@ static bool judge_split_refcount(const struct judge *judge, const uint8_t *bytes
 	return split_refcount(layout, bytes) > 0 || (shared & REF_SHARED_FLAGS) == REF_QUEUED;
 }
 
+/* Whether CPython itself makes refcounts of such a number, which is an address in the heap of some
+ * programs. */
+static bool is_made_up(const struct layout *layout, uint64_t refcount)
+{
+	uint64_t first = layout_constant(layout, CONSTANT_STATIC_REFCOUNT);
+
+	return (first && refcount >= first && refcount - first < STATIC_REFERENCES) ||
+	       refcount == layout_constant(layout, CONSTANT_IMMORTAL_REFCOUNT);
+}
+
 static bool judge_refcount(const struct judge *judge, const uint8_t *bytes)
 {
 	const struct layout *layout = &judge->python->layout;
@@ -66,7 +77,8 @@ static bool judge_refcount(const struct judge *judge, const uint8_t *bytes)
 		return false;
 	}
 	/* two pointers in a row, to an object and to a type, are no header */
-	return refcount <= REFCOUNT_POINTERS || !is_object_address(judge, refcount);
+	return refcount <= REFCOUNT_POINTERS || is_made_up(layout, refcount) ||
+	       !is_object_address(judge, refcount);
 }
 
 /* Reference tracing: all objects are on a list, whose links begin each; or on none. 3.11
