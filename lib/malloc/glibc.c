@@ -205,11 +205,11 @@ static bool add_main_heap(struct malloc_map *map, const struct image *image,
 		return true;
 	end = top + (size & ~(uint64_t)SIZE_FLAGS);
 	segment = image_segment(image, top);
-	if (!segment || end < top || end > segment->end)
+	/* what a child of fork() adds to its heap is a mapping of its own behind the inherited one:
+	 * the heap is in both, and so may be the top chunk */
+	if (!segment || end < top || (end > segment->end && !image_at(image, top, end - top)))
 		return true;
 	start = round_up(end - system, CHUNK_ALIGNMENT);
-	/* what a child of fork() adds to its heap is a mapping of its own behind the inherited one
-	 */
 	if (system > end || !image_at(image, start, end - start) ||
 	    !starts_well(image, start, end, top))
 		start = segment->start;
