@@ -5,10 +5,11 @@
 #include "free_lists.h"
 #include "gc_head.h"
 
-#define CHAIN_MAX       100000
-#define TUPLE_LISTS_MAX 64
-#define NEAR_BYTES      64 /* how near a list's count stands to its head */
-#define KEYS_MIN_SLOTS  8  /* Objects/dictobject.c: PyDict_MINSIZE */
+#define CHAIN_MAX        100000
+#define TUPLE_LISTS_MAX  64
+#define TUPLE_LENGTH_END 20
+#define NEAR_BYTES       64 /* how near a list's count stands to its head */
+#define KEYS_MIN_SLOTS   8  /* Objects/dictobject.c: PyDict_MINSIZE */
 
 const char *const free_list_names[FREE_LIST_KINDS] = {
 #define FREE_LIST(name, text, type) text,
@@ -56,6 +57,14 @@ static bool park(const struct marking *marking, vaddr at, enum free_list_kind ki
 static void report_break(const struct marking *marking, vaddr at)
 {
 	gap_add(&marking->map->gaps, GAP_FREE_LIST_DAMAGED, at, 0);
+}
+
+/* Whether a list of this length, -1, is closed for ever: of a thread that has ended, and in
+ * free-threaded builds also of one that has forked, which ends the others for them. 3.13
+ * Python/pystate.c, PyThreadState_Clear(); Objects/floatobject.c, _PyFloat_ClearFreeList() */
+static bool is_closed(uint64_t length)
+{
+	return (uint32_t)length == UINT32_MAX;
 }
 
 /* Parks `count` objects of an array of pointers. */
@@ -122,7 +131,7 @@ static void mark_row(const struct marking *marking, vaddr state, const struct li
 	const struct memory *memory = &marking->python->memory;
 	uint64_t count, head;
 
-	if (!memory_field(memory, state, row->count, &count))
+	if (!memory_field(memory, state, row->count, &count) || is_closed(count))
 		return;
 	if (row->link == FIELD_COUNT) {
 		uint64_t room = memory->layout->fields[row->list].size / sizeof(vaddr);
@@ -152,7 +161,8 @@ static void mark_tuples(const struct marking *marking, vaddr state)
 		uint32_t count;
 
 		if (image_u64(memory->image, lists + i * sizeof(vaddr), &head) &&
-		    image_u32(memory->image, counts + i * sizeof(count), &count))
+		    image_u32(memory->image, counts + i * sizeof(count), &count) &&
+		    !is_closed(count))
 			park_chain(marking, head, count, FIELD_TUPLE_ITEMS, FREE_LIST_TUPLE);
 	}
 }
@@ -217,7 +227,8 @@ static void mark_state(const struct marking *marking, vaddr lists)
 			continue;
 		for (uint64_t j = 0; j < field->size / size; j++, at += size) {
 			if (memory_field(memory, at, FIELD_FREE_LIST_HEAD, &head) &&
-			    memory_field(memory, at, FIELD_FREE_LIST_LENGTH, &count))
+			    memory_field(memory, at, FIELD_FREE_LIST_LENGTH, &count) &&
+			    !is_closed(count))
 				park_first_words(marking, head, count, state_rows[i].kind);
 		}
 	}
@@ -321,6 +332,18 @@ static bool is_chained_frame(const struct marking *marking, vaddr at)
 		memory_field(memory, back, FIELD_OBJECT_REFCOUNT, &refcount) && !refcount);
 }
 
+/* Whether there is a list of tuples as long as this one. One that is longer is a trace of a tuple
+ * in a block that is another's now. 2.7 to 3.9 Objects/tupleobject.c, PyTuple_MAXSAVESIZE */
+static bool has_tuple_list(const struct layout *layout, const uint8_t *bytes, uint64_t room)
+{
+	uint64_t length;
+
+	if (room < layout_offset(layout, FIELD_TUPLE_ITEMS))
+		return false;
+	length = field_load(layout, bytes, FIELD_VAR_SIZE);
+	return length > 0 && length < TUPLE_LENGTH_END;
+}
+
 /* Whether the block holds a dead object, with refcount 0, of a type with a free list. */
 static bool search_object(const struct marking *marking, vaddr at, const uint8_t *bytes,
 			  uint64_t size, enum free_list_kind *ret)
@@ -336,8 +359,11 @@ static bool search_object(const struct marking *marking, vaddr at, const uint8_t
 	if (index == TYPE_NONE || marking->types->list.items[index].preheader != gc)
 		return false;
 	*ret = list_of_type(&marking->types->list.items[index]);
-	return *ret == FREE_LIST_FRAME ? is_chained_frame(marking, at + gc)
-				       : *ret != FREE_LIST_KINDS;
+	if (*ret == FREE_LIST_FRAME)
+		return is_chained_frame(marking, at + gc);
+	if (*ret == FREE_LIST_TUPLE)
+		return has_tuple_list(layout, bytes + gc, size - gc);
+	return *ret != FREE_LIST_KINDS;
 }
 
 /* Whether the block holds a keys table of the smallest size that nobody refers to. */
