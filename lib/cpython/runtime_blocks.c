@@ -42,7 +42,6 @@ static void mark_node_children(struct block_map *map, const struct memory *memor
 static void mark_arena_map(struct block_map *map, const struct python *python)
 {
 	const struct memory *memory = &python->memory;
-	const struct field *root = &python->layout.fields[FIELD_INTERP_OBMALLOC];
 	uint64_t size = layout_offset(&python->layout, SIZE_ARENA_MAP_TOP);
 	struct elf_symbol symbol;
 	vaddr root_at;
@@ -56,14 +55,10 @@ static void mark_arena_map(struct block_map *map, const struct python *python)
 		mark_node_children(map, memory, root_at, root_at ? size : 0, false);
 		return;
 	}
-	for (size_t i = 0; i < python->interpreters.count; i++) {
-		vaddr at = memory_address(memory, python->interpreters.items[i].at,
-					  FIELD_INTERP_OBMALLOC);
+	for (size_t i = 0; i < map->pymalloc.states.count; i++) {
+		vaddr root = map->pymalloc.states.items[i].map_root;
 
-		if (root->size == sizeof(vaddr) && !image_u64(memory->image, at, &at))
-			continue;
-		mark_node_children(map, memory, memory_address(memory, at, FIELD_OBMALLOC_MAP_ROOT),
-				   size, false);
+		mark_node_children(map, memory, root, root ? size : 0, false);
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "pymalloc_search.h"
 
 #define MAX_ARENAS_LIMIT (64U << 20)
+#define ARENA_BYTES_MAX  (32U << 20)
 #define PAGE_BYTES       4096
 
 /* Up to 3.11 the state is a handful of static variables. */
@@ -44,12 +45,9 @@ static bool find_interpreter_state(struct pymalloc_state *state, const struct py
 	if (!memory_field(memory, at, FIELD_OBMALLOC_ARENAS, &state->arenas) ||
 	    !memory_field(memory, at, FIELD_OBMALLOC_MAX_ARENAS, &max))
 		return false;
+	state->at = at;
 	state->max_arenas = (uint32_t)max;
 	state->found = "PyInterpreterState.obmalloc";
-	state->counted =
-		memory_field(memory, at, FIELD_OBMALLOC_ARENA_COUNT, &state->arenas_now) &&
-		memory_field(memory, at, FIELD_OBMALLOC_ARENAS_TOTAL, &state->arenas_total) &&
-		memory_field(memory, at, FIELD_OBMALLOC_ARENAS_PEAK, &state->arenas_peak);
 	return true;
 }
 
@@ -118,6 +116,78 @@ bool pymalloc_read_arena(const struct pymalloc *pymalloc, const struct memory *m
 	arena.pool_count = (uint32_t)total;
 	*ret = arena;
 	return true;
+}
+
+/* Whether there is an arena of `arena_bytes` bytes. */
+static bool has_arena(const struct pymalloc *pymalloc, const struct memory *memory,
+		      uint64_t arena_bytes)
+{
+	const struct pymalloc other = { .arena_bytes = arena_bytes,
+					.pool_bytes = pymalloc->pool_bytes };
+
+	for (size_t i = 0; i < pymalloc->states.count; i++) {
+		const struct pymalloc_state *state = &pymalloc->states.items[i];
+		vaddr record = state->arenas;
+		uint64_t count = MIN(state->max_arenas, MAX_ARENAS_LIMIT), address;
+
+		while (count-- && memory_field(memory, record, FIELD_ARENA_ADDRESS, &address)) {
+			struct arena arena;
+
+			if (address && pymalloc_read_arena(&other, memory, record, &arena))
+				return true;
+			record += layout_offset(memory->layout, SIZE_ARENA);
+		}
+	}
+	return false;
+}
+
+/*
+ * A build may have larger arenas than others of its version, which only their numbers of pools
+ * tell: 3.15 Include/internal/pycore_obmalloc.h, ARENA_BITS with PYMALLOC_USE_HUGEPAGES.
+ */
+static void measure_arenas(struct pymalloc *pymalloc, const struct memory *memory)
+{
+	for (uint64_t bytes = pymalloc->arena_bytes; bytes <= ARENA_BYTES_MAX; bytes *= 2) {
+		if (has_arena(pymalloc, memory, bytes)) {
+			pymalloc->arena_bytes = bytes;
+			return;
+		}
+	}
+}
+
+/*
+ * Where a member of the state lies that is behind nfp2lasta[], which has a word for each number of
+ * pools that an arena may have free. The tables are of arenas of the usual size.
+ */
+static vaddr behind_list(const struct pymalloc *pymalloc, const struct memory *memory, vaddr state,
+			 enum field_id id)
+{
+	const struct layout *layout = memory->layout;
+	uint64_t usual = layout_constant(layout, CONSTANT_ARENA_BYTES);
+	uint64_t words = (pymalloc->arena_bytes - usual) / pymalloc->pool_bytes;
+
+	return memory_address(memory, state, id) +
+	       (layout->fields[id].source == FROM_TABLE ? words * sizeof(vaddr) : 0);
+}
+
+/* Reads what an interpreter's state tells beside its arenas. */
+static void read_state(const struct pymalloc *pymalloc, const struct memory *memory,
+		       struct pymalloc_state *state)
+{
+	static const enum field_id ids[] = { FIELD_OBMALLOC_ARENA_COUNT,
+					     FIELD_OBMALLOC_ARENAS_TOTAL,
+					     FIELD_OBMALLOC_ARENAS_PEAK };
+	uint64_t *const counters[] = { &state->arenas_now, &state->arenas_total,
+				       &state->arenas_peak };
+
+	state->counted = true;
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		state->counted =
+			state->counted && layout_has(memory->layout, ids[i]) &&
+			image_u64(memory->image, behind_list(pymalloc, memory, state->at, ids[i]),
+				  counters[i]);
+	if (layout_has(memory->layout, FIELD_OBMALLOC_MAP_ROOT))
+		state->map_root = behind_list(pymalloc, memory, state->at, FIELD_OBMALLOC_MAP_ROOT);
 }
 
 /* Loads the arenas of state number `index`. */
@@ -236,7 +306,10 @@ struct memheap_error *pymalloc_load(struct pymalloc *pymalloc, const struct pyth
 		return NULL;
 	if (!find_states(pymalloc, python))
 		return &error_no_memory;
+	measure_arenas(pymalloc, &python->memory);
 	for (uint32_t i = 0; i < pymalloc->states.count; i++) {
+		if (pymalloc->states.items[i].at)
+			read_state(pymalloc, &python->memory, &pymalloc->states.items[i]);
 		if (!load_arenas(pymalloc, &python->memory, i, gaps))
 			return &error_no_memory;
 	}

@@ -13,6 +13,8 @@
 /* One allocator state: the process's up to 3.11, an interpreter's from 3.12 on. */
 struct pymalloc_state {
 	uint32_t interpreter; /* index in python->interpreters */
+	vaddr at;             /* _obmalloc_state of the interpreter; 0: static variables */
+	vaddr map_root;       /* of the tree that finds the arena of an address; 0: not in it */
 	vaddr arenas;         /* the array of arena_objects */
 	uint32_t max_arenas;
 	const char *found;     /* how: "symbol arenas", "search of static data" */

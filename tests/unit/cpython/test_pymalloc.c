@@ -169,13 +169,77 @@ static void finds_arenas_at_borders(void **state)
 	assert_null(pymalloc_find_arena(&pymalloc, UINT64_MAX));
 }
 
+#define INTERP_AT  0x10000ULL
+#define STATE_AT   0x20000ULL
+#define RECORDS_AT 0x30000ULL
+
+/* Loads the one arena of an interpreter of 3.15, of `pools` pools. */
+static void load_arena(struct pymalloc *pymalloc, vaddr arena, uint32_t pools, struct gaps *gaps)
+{
+	static uint8_t interp[1 << 14], state[1 << 11], record[64];
+	struct interpreter item = { .at = INTERP_AT };
+	struct python python = { .interpreters = { .items = &item, .count = 1 } };
+	const struct field *fields = python.layout.fields;
+	struct image image = { 0 };
+	size_t last = 0;
+
+	while (strcmp(version_tables[last]->name, "3.15.2") != 0)
+		last++;
+	version_layout(version_tables[last], EM_X86_64, &python.layout);
+	python.memory = (struct memory){ &image, &python.layout };
+	put_u64(interp + fields[FIELD_INTERP_OBMALLOC].offset, STATE_AT);
+	put_u64(state + fields[FIELD_OBMALLOC_ARENAS].offset, RECORDS_AT);
+	memcpy(state + fields[FIELD_OBMALLOC_MAX_ARENAS].offset, &(uint32_t){ 1 }, 4);
+	/* behind as many words as an arena has pools */
+	memset(state + fields[FIELD_OBMALLOC_MAX_ARENAS].offset + 8, 0, 1024);
+	put_u64(state + fields[FIELD_OBMALLOC_ARENAS_TOTAL].offset + (pools > 64 ? 512 : 0), 7);
+	put_u64(record + fields[FIELD_ARENA_ADDRESS].offset, arena);
+	put_u64(record + fields[FIELD_ARENA_POOL_ADDRESS].offset, round_up(arena, 16384));
+	memcpy(record + fields[FIELD_ARENA_FREE_POOLS].offset, &pools, sizeof(pools));
+	memcpy(record + fields[FIELD_ARENA_TOTAL_POOLS].offset, &pools, sizeof(pools));
+	add_segment(&image, INTERP_AT, sizeof(interp), interp);
+	add_segment(&image, STATE_AT, sizeof(state), state);
+	add_segment(&image, RECORDS_AT, sizeof(record), record);
+	*gaps = (struct gaps){ 0 };
+	assert_true(image_build(&image, gaps));
+	assert_null(pymalloc_load(pymalloc, &python, gaps));
+	image_deinit(&image);
+}
+
+/* --with-pymalloc-hugepages, since 3.15, makes them of 2 MiB */
+static void measures_arenas(void **state)
+{
+	static const struct {
+		vaddr arena;
+		uint32_t pools;
+		uint64_t bytes; /* 0: that is no arena */
+	} cases[] = {
+		{ 0x7f0000000000, 64, 1 << 20 },   { 0x7f0000001000, 63, 1 << 20 },
+		{ 0x7f0000000000, 128, 2 << 20 },  { 0x7f0000001000, 127, 2 << 20 },
+		{ 0x7f0000000000, 65, 0 },         { 0x7f0000000000, 100, 0 },
+		{ 0x7f0000000000, UINT32_MAX, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pymalloc pymalloc;
+		struct gaps gaps;
+
+		load_arena(&pymalloc, cases[i].arena, cases[i].pools, &gaps);
+		assert_int_equal(pymalloc.arenas.count, cases[i].bytes != 0);
+		assert_int_equal(gaps.kinds[GAP_ARENA_DAMAGED].count, !cases[i].bytes);
+		assert_int_equal(pymalloc.arena_bytes, cases[i].bytes ? cases[i].bytes : 1 << 20);
+		assert_int_equal(pymalloc.states.items[0].arenas_total, cases[i].bytes ? 7 : 0);
+		pymalloc_deinit(&pymalloc);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_a_sound_pool),
-		cmocka_unit_test(distrusts_free_lists),
-		cmocka_unit_test(distrusts_headers),
-		cmocka_unit_test(finds_arenas_at_borders),
+		cmocka_unit_test(reads_a_sound_pool), cmocka_unit_test(distrusts_free_lists),
+		cmocka_unit_test(distrusts_headers),  cmocka_unit_test(finds_arenas_at_borders),
+		cmocka_unit_test(measures_arenas),
 	};
 
 	return RUN_TESTS(tests);
