@@ -191,6 +191,10 @@ static void set_auxv(struct process *process, const uint8_t *bytes, size_t size)
 	memcpy(process->auxv, bytes, process->auxv_size);
 }
 
+/* What private huge pages are called, which have no file: Linux fs/hugetlbfs/inode.c,
+ * hugetlb_file_setup() */
+#define HUGE_PAGES "/anon_hugepage (deleted)"
+
 /* NT_FILE: count, page size, count × {start, end, offset in pages}, count × NUL-ended path. */
 static bool add_mappings(struct process *process, const uint8_t *bytes, size_t size)
 {
@@ -213,7 +217,7 @@ static bool add_mappings(struct process *process, const uint8_t *bytes, size_t s
 		if (length == size - names)
 			return true;
 		names += length + 1;
-		if (load_u64(entry) >= load_u64(entry + 8) ||
+		if (!strcmp(path, HUGE_PAGES) || load_u64(entry) >= load_u64(entry + 8) ||
 		    !process_can_map(load_u64(entry), load_u64(entry + 8) - load_u64(entry)))
 			continue;
 		mapping = vector_push(&process->mappings);

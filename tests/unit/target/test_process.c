@@ -107,6 +107,27 @@ static void believes_mappings_that_can_be(void **state)
 	assert_int_equal(add_mapping(1, 0xffffffffff600000, 0xffffffffff601000, 43), 1);
 }
 
+/* Private huge pages have the name of a file, and are none. */
+static void takes_huge_pages_for_no_file(void **state)
+{
+	static const char *const paths[] = { "/anon_hugepage (deleted)", "/anon_hugepage" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		struct process process = { 0 };
+		uint8_t bytes[16 + 24 + 32] = { 0 };
+
+		put_u64(bytes, 1);
+		put_u64(bytes + 8, 4096);
+		put_u64(bytes + 16, 2 << 20);
+		put_u64(bytes + 24, 4 << 20);
+		memcpy(bytes + 40, paths[i], strlen(paths[i]));
+		assert_true(process_add_note(&process, "CORE", NT_FILE, bytes, sizeof(bytes)));
+		assert_int_equal(process.mappings.count, i);
+		process_deinit(&process);
+	}
+}
+
 static void finds_stacks(void **state)
 {
 	struct process process = { .machine = EM_X86_64 };
@@ -143,6 +164,7 @@ int main(void)
 		cmocka_unit_test(decodes_a_thread_of_aarch64),
 		cmocka_unit_test(decodes_the_identity),
 		cmocka_unit_test(believes_mappings_that_can_be),
+		cmocka_unit_test(takes_huge_pages_for_no_file),
 		cmocka_unit_test(finds_stacks),
 	};
 
