@@ -9,7 +9,8 @@ import source
 
 README = source.text('README.md')
 TEST = 'meson test -C build'
-OTHERS = ['--with-pydebug', '--with-trace-refs', '--disable-gil']     # of CPython's configure
+# of CPython's configure
+OTHERS = ['--with-pydebug', '--with-trace-refs', '--with-pymalloc-hugepages', '--disable-gil']
 
 
 
