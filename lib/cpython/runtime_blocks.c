@@ -97,6 +97,18 @@ static void mark_delayed(void *closure, vaddr at, bool is_reference)
 		mark(closure, at, BUFFER_DELAYED);
 }
 
+/* Marks an interpreter's state, and pymalloc's of it, which is behind a pointer since 3.13. */
+static void mark_interpreter(struct block_map *map, const struct memory *memory, vaddr interp)
+{
+	const struct field *state = &memory->layout->fields[FIELD_INTERP_OBMALLOC];
+	uint64_t at;
+
+	mark(map, interp, BUFFER_INTERPRETER);
+	if (state->size == sizeof(vaddr) &&
+	    memory_field(memory, interp, FIELD_INTERP_OBMALLOC, &at))
+		mark(map, at, BUFFER_ALLOCATOR);
+}
+
 /* Marks a thread state, and what it has in free-threaded builds. */
 static void mark_thread(struct block_map *map, const struct memory *memory, vaddr thread)
 {
@@ -112,7 +124,7 @@ void runtime_blocks_mark(struct block_map *map, const struct python *python)
 	const struct memory *memory = &python->memory;
 
 	for (size_t i = 0; i < python->interpreters.count; i++)
-		mark(map, python->interpreters.items[i].at, BUFFER_INTERPRETER);
+		mark_interpreter(map, memory, python->interpreters.items[i].at);
 	for (size_t i = 0; i < python->threads.count; i++)
 		mark_thread(map, memory, python->threads.items[i].at);
 	for (size_t i = 0; i < map->pymalloc.states.count; i++)
