@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Releases and builds without a table: read where the target shows that nothing moved, and refused
 where not. They are made of cores of known ones, whose sizes or members are changed."""
+import functools
 import mmap
 import re
 import struct
@@ -14,6 +15,8 @@ import harness
 COOKIE = b'xdebugpy'
 VERSION_AT, VERSION_3_15_2 = 8, 0x030f02f0
 INTERPRETERS_AT, INTERPRETER_SIZE_AT, DICT_SIZE_AT = 40, 48, {13: 448, 14: 528, 15: 624}
+# of _PyRuntimeState and PyInterpreterState
+SIZES_3_14_10 = [(24, 365624), (INTERPRETER_SIZE_AT, 249976)]
 # PyTypeObject: ob_size and tp_name are behind an object's header, then tp_basicsize
 BASIC_SIZE_BEHIND = 16
 # it leaves a note in its memory: where dict is, and how large an object's header
@@ -146,8 +149,15 @@ def test_objects_of_another_size(interpreter, doctored):
 
 
 def test_a_table_of_headers_must_be_proven(interpreter, doctored):
-    """3.14 says that it is 3.15, of whose free-threaded build nobody has seen more than headers."""
-    if not interpreter.free_threaded or interpreter.version[:2] != (3, 14):
-        pytest.skip('%s: has no next release of which there are only headers' % interpreter)
-    struct.pack_into('<Q', doctored.content, doctored.offsets + VERSION_AT, VERSION_3_15_2)
+    """3.14.4 says that it is 3.15, or as large as 3.14.10, of whose free-threaded builds nobody has
+    seen more than headers."""
+    if not interpreter.free_threaded or interpreter.version != (3, 14, 4):
+        pytest.skip('%s: the sizes are those of builds next to 3.14.4' % interpreter)
+    pack = functools.partial(struct.pack_into, '<Q', doctored.content)
+    known = doctored.word(doctored.offsets + VERSION_AT)
+    pack(doctored.offsets + VERSION_AT, VERSION_3_15_2)
     doctored.check_refused('than the table of 3.15.2t says')
+    pack(doctored.offsets + VERSION_AT, known)
+    for at, size in SIZES_3_14_10:
+        pack(doctored.offsets + at, size)
+    doctored.check_refused('_PyThreadStateImpl has other members than the table of 3.14.10t says')

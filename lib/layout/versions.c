@@ -4,15 +4,28 @@
 extern const struct version_table version_2_7_18, version_3_6_15, version_3_7_16, version_3_8_18,
 	version_3_9_18, version_3_10_13, version_3_11_7, version_3_12_1, version_3_13_0,
 	version_3_13_5_debian, version_3_13_18_debian, version_3_14_4, version_3_14_10,
-	version_3_15_2, version_3_13_5t, version_3_14_4t, version_3_15_2t;
+	version_3_15_2, version_3_13_5t, version_3_14_4t, version_3_14_10t, version_3_15_2t;
 
 const struct version_table *const version_tables[] = {
-	&version_2_7_18,        &version_3_6_15,         &version_3_7_16,
-	&version_3_8_18,        &version_3_9_18,         &version_3_10_13,
-	&version_3_11_7,        &version_3_12_1,         &version_3_13_0,
-	&version_3_13_5_debian, &version_3_13_18_debian, &version_3_14_4,
-	&version_3_14_10,       &version_3_15_2,         &version_3_13_5t,
-	&version_3_14_4t,       &version_3_15_2t,        NULL,
+	&version_2_7_18,
+	&version_3_6_15,
+	&version_3_7_16,
+	&version_3_8_18,
+	&version_3_9_18,
+	&version_3_10_13,
+	&version_3_11_7,
+	&version_3_12_1,
+	&version_3_13_0,
+	&version_3_13_5_debian,
+	&version_3_13_18_debian,
+	&version_3_14_4,
+	&version_3_14_10,
+	&version_3_15_2,
+	&version_3_13_5t,
+	&version_3_14_4t,
+	&version_3_14_10t,
+	&version_3_15_2t,
+	NULL,
 };
 
 /* PY_VERSION_HEX of the first release of a minor version. */

@@ -340,7 +340,7 @@ static vaddr put_heaps(struct segment_memory *memory, struct thread_state *threa
 
 static void knows_the_heaps_of_threads(void **state)
 {
-	static const char *const versions[] = { "3.13.5t", "3.14.4t", "3.15.2t" };
+	static const char *const versions[] = { "3.13.5t", "3.14.4t", "3.14.10t", "3.15.2t" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
