@@ -33,16 +33,18 @@ struct object {
 };
 
 /*
- * Called for each block that the object owns; `at` is where CPython would free it. A shared block
- * is owned together with others and counts for none of them.
+ * Called for each block that the object owns; `at` is where CPython would free it, `size` what it
+ * has asked for; 0: the object does not tell. A shared block is owned together with others and
+ * counts for none of them.
  */
-typedef void own_fn(void *closure, vaddr at, enum buffer_kind kind, bool shared);
+typedef void own_fn(void *closure, vaddr at, uint64_t size, enum buffer_kind kind, bool shared);
 
 /* One measurement, in and out. */
 struct measure {
 	const struct memory *memory;
 	own_fn *own; /* NULL: not asked for */
 	void *closure;
+	bool sizes;         /* in: blocks are wanted with their sizes, even where that takes time */
 	uint64_t size;      /* out: what __sizeof__ returns */
 	uint64_t inside;    /* out: bytes of it that the object covers where it lies */
 	uint64_t elsewhere; /* out: bytes of it in other objects, on the stack, or counted twice */
@@ -123,16 +125,17 @@ bool plain_measure(struct measure *measure, const struct object *object);
 /* What _PyObject_SIZE() says: tp_basicsize; false when there is no room for it. */
 bool basic_measure(struct measure *measure, const struct object *object);
 
-static inline void own(struct measure *measure, vaddr at, enum buffer_kind kind)
+static inline void own(struct measure *measure, vaddr at, uint64_t size, enum buffer_kind kind)
 {
 	if (at && measure->own)
-		measure->own(measure->closure, at, kind, false);
+		measure->own(measure->closure, at, size, kind, false);
 }
 
-static inline void own_shared(struct measure *measure, vaddr at, enum buffer_kind kind)
+static inline void own_shared(struct measure *measure, vaddr at, uint64_t size,
+			      enum buffer_kind kind)
 {
 	if (at && measure->own)
-		measure->own(measure->closure, at, kind, true);
+		measure->own(measure->closure, at, size, kind, true);
 }
 
 /* The object's field `id`; it lies inside the object, whose size was checked. */

@@ -105,6 +105,18 @@ bool dict_keys_of(const struct memory *memory, vaddr dict, struct dict_keys *ret
 	       dict_keys_read(memory, table, ret);
 }
 
+/* 3.13 Objects/dictobject.c, values_size_from_count(): behind the values is their order, a byte for
+ * each, rounded up. */
+uint64_t values_bytes(const struct memory *memory, vaddr at)
+{
+	uint64_t capacity;
+
+	if (!memory_field(memory, at, FIELD_VALUES_CAPACITY, &capacity))
+		return 0;
+	return layout_offset(memory->layout, FIELD_VALUES_ITEMS) + capacity * sizeof(vaddr) +
+	       round_up(capacity, sizeof(vaddr));
+}
+
 bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,
 		     vaddr *key, vaddr *value)
 {

@@ -29,6 +29,10 @@ bool dict_keys_general(const struct memory *memory, const struct dict_keys *keys
  * used. */
 bool dict_keys_of(const struct memory *memory, vaddr dict, struct dict_keys *ret);
 
+/* 3.13 and later: the bytes of the values at `at`, which tell for how many there is room; 0 when
+ * they are missing. */
+uint64_t values_bytes(const struct memory *memory, vaddr at);
+
 /* The key of entry `index` (0 when deleted), and where its value is unless the table is split. */
 bool dict_keys_entry(const struct memory *memory, const struct dict_keys *keys, uint64_t index,
 		     vaddr *key, vaddr *value);

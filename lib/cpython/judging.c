@@ -39,11 +39,13 @@ struct pass {
 	struct worker *workers;
 };
 
-static void collect_claim(void *closure, vaddr at, enum buffer_kind kind, bool shared)
+static void collect_claim(void *closure, vaddr at, uint64_t size, enum buffer_kind kind,
+			  bool shared)
 {
 	struct worker *worker = closure;
 	struct claim *claim = vector_push(&worker->claims);
 
+	(void)size;
 	if (claim)
 		*claim = (struct claim){ at, kind, shared };
 	else

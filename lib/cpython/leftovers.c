@@ -133,7 +133,7 @@ void leftovers_claims(const struct layout *layout, const struct object *object, 
 		vaddr word = load_u64(object->bytes + at);
 
 		if (word % sizeof(vaddr) == 0 && word)
-			report(closure, word, BUFFER_EXTENSION, false);
+			report(closure, word, 0, BUFFER_EXTENSION, false);
 	}
 }
 
@@ -152,7 +152,7 @@ struct instance {
 };
 
 /* Of several owners, none owns the block alone. */
-static void claim(void *closure, vaddr at, enum buffer_kind kind, bool shared)
+static void claim(void *closure, vaddr at, uint64_t size, enum buffer_kind kind, bool shared)
 {
 	const struct instance *instance = closure;
 	block_tag mine = tag_make(BLOCK_BUFFER, kind, shared ? TYPE_NONE : instance->type);
@@ -160,6 +160,7 @@ static void claim(void *closure, vaddr at, enum buffer_kind kind, bool shared)
 	struct block block;
 	block_tag *tag;
 
+	(void)size;
 	if (!find_open(instance->search, at, &block))
 		return;
 	tag = &instance->search->map->tags[block.id];

@@ -10,11 +10,12 @@ struct owned {
 	uint64_t bytes;
 };
 
-static void add_owned(void *closure, vaddr at, enum buffer_kind kind, bool shared)
+static void add_owned(void *closure, vaddr at, uint64_t size, enum buffer_kind kind, bool shared)
 {
 	struct owned *owned = closure;
 	struct block block;
 
+	(void)size;
 	if (!shared && block_find(owned->map, at, &block) && block.start == at &&
 	    owned->map->tags[block.id] == claim_tag(kind, shared, owned->type))
 		owned->bytes += block.size;
@@ -79,10 +80,12 @@ struct wanted {
 	bool shared;
 };
 
-static void compare_claim(void *closure, vaddr at, enum buffer_kind kind, bool shared)
+static void compare_claim(void *closure, vaddr at, uint64_t size, enum buffer_kind kind,
+			  bool shared)
 {
 	struct wanted *wanted = closure;
 
+	(void)size;
 	if (at != wanted->at || wanted->found)
 		return;
 	wanted->found = true;

@@ -20,17 +20,17 @@ static void add_extra(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	vaddr extra = object_field(measure, object, FIELD_CODE_EXTRA);
-	uint64_t count;
+	uint64_t count, bytes = 0;
 
 	if (!extra)
 		return;
-	own(measure, extra, BUFFER_CODE_CACHE);
 	if (memory_field(measure->memory, extra, FIELD_CODE_EXTRAS_SIZE, &count) && count &&
 	    count < 4096)
-		measure->size +=
-			layout_offset(layout, SIZE_CODE_EXTRAS) + (count - 1) * sizeof(vaddr);
+		bytes = layout_offset(layout, SIZE_CODE_EXTRAS) + (count - 1) * sizeof(vaddr);
 	else
 		measure->unreadable = true;
+	measure->size += bytes;
+	own(measure, extra, bytes, BUFFER_CODE_CACHE);
 }
 
 /* Up to 3.10: the opcode cache, which frames of code that is called often get. */
@@ -38,30 +38,31 @@ static void add_opcode_cache(struct measure *measure, const struct object *objec
 {
 	const struct layout *layout = measure->memory->layout;
 	vaddr cache = object_field(measure, object, FIELD_CODE_OPCACHE);
-	uint64_t bytes;
+	uint64_t units, bytes;
 
-	if (!cache || !var_size(measure, object_field(measure, object, FIELD_CODE_CODE), &bytes))
+	if (!cache || !var_size(measure, object_field(measure, object, FIELD_CODE_CODE), &units))
 		return;
-	measure->size +=
-		bytes / CODE_UNIT_BYTES + object_field(measure, object, FIELD_CODE_OPCACHE_SIZE) *
-						  layout_offset(layout, SIZE_OPCACHE);
-	own(measure, cache, BUFFER_CODE_CACHE);
-	own(measure, object_field(measure, object, FIELD_CODE_OPCACHE_MAP), BUFFER_CODE_CACHE);
+	units /= CODE_UNIT_BYTES;
+	bytes = object_field(measure, object, FIELD_CODE_OPCACHE_SIZE) *
+		layout_offset(layout, SIZE_OPCACHE);
+	measure->size += units + bytes;
+	own(measure, cache, bytes, BUFFER_CODE_CACHE);
+	own(measure, object_field(measure, object, FIELD_CODE_OPCACHE_MAP), units,
+	    BUFFER_CODE_CACHE);
 }
 
 static void add_cell_map(struct measure *measure, const struct object *object)
 {
 	vaddr map = object_field(measure, object, FIELD_CODE_CELL_TO_ARG);
 	vaddr cells = object_field(measure, object, FIELD_CODE_CELL_VARS);
-	uint64_t count;
+	uint64_t item, count;
 
 	if (!map || !cells || !var_size(measure, cells, &count))
 		return;
+	item = layout_constant(measure->memory->layout, CONSTANT_CELL_MAP_ITEM_BYTES);
 	measure->size += count * sizeof(vaddr);
-	measure->elsewhere +=
-		count * (sizeof(vaddr) -
-			 layout_constant(measure->memory->layout, CONSTANT_CELL_MAP_ITEM_BYTES));
-	own(measure, map, BUFFER_CODE_CACHE);
+	measure->elsewhere += count * (sizeof(vaddr) - item);
+	own(measure, map, count * item, BUFFER_CODE_CACHE);
 }
 
 /* Up to 3.10: the frame that is kept for the next call; its block begins with its GC header. */
@@ -70,7 +71,7 @@ static void own_zombie_frame(struct measure *measure, const struct object *objec
 	vaddr frame = object_field(measure, object, FIELD_CODE_ZOMBIE_FRAME);
 
 	if (frame)
-		own(measure, frame - layout_offset(measure->memory->layout, SIZE_GC_HEAD),
+		own(measure, frame - layout_offset(measure->memory->layout, SIZE_GC_HEAD), 0,
 		    BUFFER_FRAME);
 }
 
@@ -86,10 +87,10 @@ static void own_monitoring(struct measure *measure, vaddr data)
 	};
 	uint64_t at;
 
-	own(measure, data, BUFFER_CODE_CACHE);
+	own(measure, data, 0, BUFFER_CODE_CACHE);
 	for (size_t i = 0; data && i < ARRAY_SIZE(arrays); i++) {
 		if (memory_field(measure->memory, data, arrays[i], &at))
-			own(measure, at, BUFFER_CODE_CACHE);
+			own(measure, at, 0, BUFFER_CODE_CACHE);
 	}
 }
 
@@ -101,13 +102,13 @@ static void own_thread_copies(struct measure *measure, vaddr array)
 	vaddr entries = memory_address(memory, array, FIELD_CODE_THREADS_ENTRIES), copy;
 	uint64_t count;
 
-	own(measure, array, BUFFER_CODE_CACHE);
+	own(measure, array, 0, BUFFER_CODE_CACHE);
 	if (!array || !memory_field(memory, array, FIELD_CODE_THREADS_COUNT, &count))
 		return;
 	for (uint64_t i = 1; i < MIN(count, (uint64_t)THREADS_MAX); i++) {
 		if (!image_u64(memory->image, entries + i * sizeof(vaddr), &copy))
 			return;
-		own(measure, copy, BUFFER_CODE_CACHE);
+		own(measure, copy, 0, BUFFER_CODE_CACHE);
 	}
 }
 
@@ -139,7 +140,8 @@ static bool code_measure(struct measure *measure, const struct object *object)
 		own_thread_copies(measure, object_field(measure, object, FIELD_CODE_THREADS));
 	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
 		if (layout_has(layout, caches[i]))
-			own(measure, object_field(measure, object, caches[i]), BUFFER_CODE_CACHE);
+			own(measure, object_field(measure, object, caches[i]), 0,
+			    BUFFER_CODE_CACHE);
 	}
 	return true;
 }

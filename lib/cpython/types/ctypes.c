@@ -36,8 +36,9 @@ static bool add_storage(struct measure *measure, const uint8_t *bytes,
 	measure->size += dimensions * sizeof(vaddr);
 	if (elements)
 		measure->size += (length + 1) * sizeof(vaddr);
-	own(measure, elements, BUFFER_CTYPES_DATA);
-	own(measure, field_load(layout, bytes, fields->shape), BUFFER_CTYPES_DATA);
+	own(measure, elements, (length + 1) * sizeof(vaddr), BUFFER_CTYPES_DATA);
+	own(measure, field_load(layout, bytes, fields->shape), dimensions * sizeof(vaddr),
+	    BUFFER_CTYPES_DATA);
 	return true;
 }
 
@@ -149,7 +150,7 @@ static bool data_measure(struct measure *measure, const struct object *object)
 	pointer = object_field(measure, object, FIELD_CTYPES_DATA_POINTER);
 	if (object_field(measure, object, FIELD_CTYPES_DATA_NEEDS_FREE) &&
 	    !range_holds(object->at, object->at + object->room, pointer, 1))
-		own(measure, pointer, BUFFER_CTYPES_DATA);
+		own(measure, pointer, 0, BUFFER_CTYPES_DATA);
 	return true;
 }
 

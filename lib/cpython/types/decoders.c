@@ -110,14 +110,14 @@ const struct decoder *const decoders[] = {
 
 uint64_t own_string(struct measure *measure, vaddr at, enum buffer_kind kind)
 {
-	size_t length;
+	size_t length, bytes = 0;
 
 	if (!at)
 		return 0;
-	own(measure, at, kind);
-	if (!image_string(measure->memory->image, at, STRING_MAX, &length)) {
+	if (image_string(measure->memory->image, at, STRING_MAX, &length))
+		bytes = length + 1;
+	else
 		measure->unreadable = true;
-		return 0;
-	}
-	return length + 1;
+	own(measure, at, bytes, kind);
+	return bytes;
 }

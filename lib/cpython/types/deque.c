@@ -14,7 +14,8 @@ static void own_blocks(struct measure *measure, const struct object *object, uin
 			  !memory_field(measure->memory, block, FIELD_DEQUE_BLOCK_LEFT, &back) ||
 			  back != before))
 			return;
-		own(measure, block, BUFFER_DEQUE_BLOCKS);
+		own(measure, block, layout_offset(measure->memory->layout, SIZE_DEQUE_BLOCK),
+		    BUFFER_DEQUE_BLOCKS);
 		before = block;
 		if (!memory_field(measure->memory, block, FIELD_DEQUE_BLOCK_RIGHT, &block))
 			return;
@@ -30,7 +31,8 @@ static void own_free_blocks(struct measure *measure, const struct object *object
 	uint64_t count = object_field(measure, object, FIELD_DEQUE_FREE_BLOCK_COUNT);
 
 	for (uint64_t i = 0; i < MIN(count, room); i++)
-		own(measure, load_u64(blocks + i * sizeof(vaddr)), BUFFER_DEQUE_BLOCKS);
+		own(measure, load_u64(blocks + i * sizeof(vaddr)),
+		    layout_offset(layout, SIZE_DEQUE_BLOCK), BUFFER_DEQUE_BLOCKS);
 }
 
 static enum field_id length_field(const struct layout *layout)

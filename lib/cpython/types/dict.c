@@ -3,8 +3,9 @@
 #include "../dict_keys.h"
 #include "decoders.h"
 
-/* The values of a split dict: a block of their own, or (3.13) inside of the instance. */
-static void own_values(struct measure *measure, vaddr values)
+/* The values of a split dict, of `bytes`: a block of their own, or (3.13) inside of the instance.
+ */
+static void own_values(struct measure *measure, vaddr values, uint64_t bytes)
 {
 	const struct memory *memory = measure->memory;
 	const uint8_t *prefix;
@@ -12,16 +13,16 @@ static void own_values(struct measure *measure, vaddr values)
 
 	if (layout_has(memory->layout, FIELD_VALUES_EMBEDDED)) {
 		if (memory_field(memory, values, FIELD_VALUES_EMBEDDED, &embedded) && !embedded)
-			own(measure, values, BUFFER_DICT_VALUES);
+			own(measure, values, values_bytes(memory, values), BUFFER_DICT_VALUES);
 		return;
 	}
 	if (!layout_knows(memory->layout, CONSTANT_VALUES_PREFIX)) {
-		own(measure, values, BUFFER_DICT_VALUES);
+		own(measure, values, bytes, BUFFER_DICT_VALUES);
 		return;
 	}
 	prefix = image_at(memory->image, values - 1, 1);
 	if (prefix)
-		own(measure, values - *prefix, BUFFER_DICT_VALUES);
+		own(measure, values - *prefix, *prefix + bytes, BUFFER_DICT_VALUES);
 }
 
 /* 2.7: a table of its own, unless that inside suffices. */
@@ -35,7 +36,7 @@ static bool old_dict_measure(struct measure *measure, const struct object *objec
 	if (keys.at == memory_address(memory, object->at, FIELD_DICT_SMALL_TABLE))
 		return true;
 	measure->size += keys.size;
-	own(measure, keys.at, BUFFER_DICT_KEYS);
+	own(measure, keys.at, keys.size, BUFFER_DICT_KEYS);
 	return true;
 }
 
@@ -43,6 +44,7 @@ static bool dict_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	struct dict_keys keys;
+	uint64_t bytes;
 	vaddr values;
 
 	if (!basic_measure(measure, object))
@@ -57,16 +59,17 @@ static bool dict_measure(struct measure *measure, const struct object *object)
 	values = object_field(measure, object, FIELD_DICT_VALUES);
 	if (values) {
 		/* up to 3.10 room for what the keys may hold, later for what they do and will */
-		measure->size += (layout_has(layout, FIELD_KEYS_SIZE) ? keys.usable
-								      : keys.used + keys.free) *
-				 sizeof(vaddr);
-		own_values(measure, values);
+		bytes = (layout_has(layout, FIELD_KEYS_SIZE) ? keys.usable
+							     : keys.used + keys.free) *
+			sizeof(vaddr);
+		measure->size += bytes;
+		own_values(measure, values, bytes);
 	}
 	if (keys.refcount == 1) {
 		measure->size += keys.size;
-		own(measure, keys.at, BUFFER_DICT_KEYS);
+		own(measure, keys.at, keys.size, BUFFER_DICT_KEYS);
 	} else {
-		own_shared(measure, keys.at, BUFFER_SHARED_KEYS);
+		own_shared(measure, keys.at, keys.size, BUFFER_SHARED_KEYS);
 	}
 	return true;
 }
@@ -80,7 +83,8 @@ static void own_nodes(struct measure *measure, vaddr node, uint64_t count)
 		if (!memory_field(measure->memory, node, FIELD_ODICT_NODE_PREVIOUS, &back) ||
 		    back != before)
 			break;
-		own(measure, node, BUFFER_ODICT_NODES);
+		own(measure, node, layout_offset(measure->memory->layout, SIZE_ODICT_NODE),
+		    BUFFER_ODICT_NODES);
 		before = node;
 		if (!memory_field(measure->memory, node, FIELD_ODICT_NODE_NEXT, &node))
 			break;
@@ -100,7 +104,8 @@ static bool odict_measure(struct measure *measure, const struct object *object)
 	if (count >> 48)
 		return false;
 	measure->size += count * sizeof(vaddr);
-	own(measure, object_field(measure, object, FIELD_ODICT_FAST_NODES), BUFFER_ODICT_NODES);
+	own(measure, object_field(measure, object, FIELD_ODICT_FAST_NODES), count * sizeof(vaddr),
+	    BUFFER_ODICT_NODES);
 	count = object_field(measure, object, FIELD_DICT_USED);
 	if (count >> 48)
 		return false;

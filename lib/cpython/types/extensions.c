@@ -11,12 +11,11 @@ static bool struct_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	uint64_t bytes = layout_offset(layout, SIZE_STRUCT_CODE), format;
-	vaddr code;
+	vaddr first, code;
 
 	if (!basic_measure(measure, object))
 		return false;
-	code = object_field(measure, object, FIELD_STRUCT_CODES);
-	own(measure, code, BUFFER_STRUCT_CODES);
+	first = code = object_field(measure, object, FIELD_STRUCT_CODES);
 	for (int i = 0; i < CODES_MAX; i++, code += bytes) {
 		if (!memory_field(measure->memory, code, FIELD_STRUCT_CODE_FORMAT, &format)) {
 			measure->unreadable = true;
@@ -26,6 +25,7 @@ static bool struct_measure(struct measure *measure, const struct object *object)
 		if (!format)
 			break;
 	}
+	own(measure, first, measure->size - measure->inside, BUFFER_STRUCT_CODES);
 	return true;
 }
 
@@ -42,7 +42,8 @@ static bool decimal_measure(struct measure *measure, const struct object *object
 	if (allocated >> 48)
 		return false;
 	measure->size += allocated * sizeof(uint64_t);
-	own(measure, object_field(measure, object, FIELD_DECIMAL_DATA), BUFFER_DECIMAL_DIGITS);
+	own(measure, object_field(measure, object, FIELD_DECIMAL_DATA),
+	    allocated * sizeof(uint64_t), BUFFER_DECIMAL_DIGITS);
 	return true;
 }
 
@@ -52,13 +53,14 @@ static bool element_measure(struct measure *measure, const struct object *object
 	const struct layout *layout = measure->memory->layout;
 	const uint8_t *bytes;
 	vaddr extra, children;
+	uint64_t room;
 
 	if (!basic_measure(measure, object) || !object_has(measure, object, FIELD_ELEMENT_EXTRA))
 		return false;
 	extra = object_field(measure, object, FIELD_ELEMENT_EXTRA);
 	if (!extra)
 		return true;
-	own(measure, extra, BUFFER_XML_ELEMENT);
+	own(measure, extra, layout_offset(layout, SIZE_ELEMENT_EXTRA), BUFFER_XML_ELEMENT);
 	measure->size += layout_offset(layout, SIZE_ELEMENT_EXTRA);
 	bytes = memory_struct(measure->memory, extra, SIZE_ELEMENT_EXTRA);
 	if (!bytes) {
@@ -68,8 +70,9 @@ static bool element_measure(struct measure *measure, const struct object *object
 	children = field_load(layout, bytes, FIELD_ELEMENT_EXTRA_CHILDREN);
 	if (children == extra + layout_offset(layout, FIELD_ELEMENT_EXTRA_INLINE))
 		return true;
-	measure->size += field_load(layout, bytes, FIELD_ELEMENT_EXTRA_ALLOCATED) * sizeof(vaddr);
-	own(measure, children, BUFFER_XML_ELEMENT);
+	room = field_load(layout, bytes, FIELD_ELEMENT_EXTRA_ALLOCATED) * sizeof(vaddr);
+	measure->size += room;
+	own(measure, children, room, BUFFER_XML_ELEMENT);
 	return true;
 }
 
@@ -130,7 +133,8 @@ static bool queue_measure(struct measure *measure, const struct object *object)
 	if (capacity >> 48)
 		return false;
 	measure->size += capacity * sizeof(vaddr);
-	own(measure, object_field(measure, object, FIELD_QUEUE_ITEMS), BUFFER_EXTENSION);
+	own(measure, object_field(measure, object, FIELD_QUEUE_ITEMS), capacity * sizeof(vaddr),
+	    BUFFER_EXTENSION);
 	return true;
 }
 
@@ -170,7 +174,7 @@ static bool lock_measure(struct measure *measure, const struct object *object)
 	if (!plain_measure(measure, object))
 		return false;
 	if (object_has(measure, object, FIELD_LOCK_LOCK))
-		own(measure, object_field(measure, object, FIELD_LOCK_LOCK), BUFFER_LOCK);
+		own(measure, object_field(measure, object, FIELD_LOCK_LOCK), 0, BUFFER_LOCK);
 	return true;
 }
 
@@ -179,7 +183,7 @@ static bool rlock_measure(struct measure *measure, const struct object *object)
 	if (!plain_measure(measure, object))
 		return false;
 	if (object_has(measure, object, FIELD_RLOCK_LOCK))
-		own(measure, object_field(measure, object, FIELD_RLOCK_LOCK), BUFFER_LOCK);
+		own(measure, object_field(measure, object, FIELD_RLOCK_LOCK), 0, BUFFER_LOCK);
 	return true;
 }
 
@@ -190,11 +194,14 @@ static bool rlock_measure(struct measure *measure, const struct object *object)
 static bool zoned_measure(struct measure *measure, const struct object *object,
 			  enum field_id has_zone, enum field_id zone)
 {
+	uint64_t bare = layout_offset(measure->memory->layout, zone);
+
 	measure->size = measure->inside = object->type->basic_size;
-	if (measure->size <= object->room)
-		return true;
-	return layout_offset(measure->memory->layout, zone) <= object->room &&
-	       !object_field(measure, object, has_zone);
+	if (bare && bare <= object->room && !object_field(measure, object, has_zone)) {
+		measure->inside = MIN(measure->size, bare);
+		measure->elsewhere = measure->size - measure->inside;
+	}
+	return measure->inside <= object->room;
 }
 
 static void visit_zone(struct visitor *visitor, const struct object *object, enum field_id has_zone,
@@ -231,7 +238,7 @@ static bool method_caller_measure(struct measure *measure, const struct object *
 	if (!basic_measure(measure, object))
 		return false;
 	if (layout_has(measure->memory->layout, FIELD_METHOD_CALLER_XARGS))
-		own(measure, object_field(measure, object, FIELD_METHOD_CALLER_CALL_ARGS),
+		own(measure, object_field(measure, object, FIELD_METHOD_CALLER_CALL_ARGS), 0,
 		    BUFFER_CALL_ARGUMENTS);
 	return true;
 }

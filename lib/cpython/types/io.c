@@ -18,8 +18,9 @@ static bool bytes_io_measure(struct measure *measure, const struct object *objec
 	if (!buffer)
 		return true;
 	if (layout_has(memory->layout, FIELD_BYTESIO_BUFFER_SIZE)) {
-		measure->size += object_field(measure, object, FIELD_BYTESIO_BUFFER_SIZE);
-		own(measure, buffer, BUFFER_IO_BUFFER);
+		length = object_field(measure, object, FIELD_BYTESIO_BUFFER_SIZE);
+		measure->size += length;
+		own(measure, buffer, length, BUFFER_IO_BUFFER);
 		return true;
 	}
 	bytes = memory_struct(memory, buffer, SIZE_OBJECT);
@@ -38,22 +39,24 @@ static bool string_io_measure(struct measure *measure, const struct object *obje
 {
 	if (!plain_measure(measure, object))
 		return false;
-	own(measure, object_field(measure, object, FIELD_STRINGIO_BUFFER), BUFFER_IO_BUFFER);
+	own(measure, object_field(measure, object, FIELD_STRINGIO_BUFFER), 0, BUFFER_IO_BUFFER);
 	return true;
 }
 
 /* bufferedio.c, buffered_sizeof() */
 static bool buffered_measure(struct measure *measure, const struct object *object)
 {
+	uint64_t bytes;
 	vaddr buffer;
 
 	if (!basic_measure(measure, object))
 		return false;
 	buffer = object_field(measure, object, FIELD_BUFFERED_BUFFER);
+	bytes = object_field(measure, object, FIELD_BUFFERED_BUFFER_SIZE);
 	if (buffer)
-		measure->size += object_field(measure, object, FIELD_BUFFERED_BUFFER_SIZE);
-	own(measure, buffer, BUFFER_IO_BUFFER);
-	own(measure, object_field(measure, object, FIELD_BUFFERED_LOCK), BUFFER_LOCK);
+		measure->size += bytes;
+	own(measure, buffer, bytes, BUFFER_IO_BUFFER);
+	own(measure, object_field(measure, object, FIELD_BUFFERED_LOCK), 0, BUFFER_LOCK);
 	return true;
 }
 
@@ -63,7 +66,7 @@ static bool file_measure(struct measure *measure, const struct object *object)
 	if (!plain_measure(measure, object))
 		return false;
 	if (object_has(measure, object, FIELD_FILE_BUFFER))
-		own(measure, object_field(measure, object, FIELD_FILE_BUFFER), BUFFER_IO_BUFFER);
+		own(measure, object_field(measure, object, FIELD_FILE_BUFFER), 0, BUFFER_IO_BUFFER);
 	return true;
 }
 

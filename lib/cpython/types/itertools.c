@@ -22,7 +22,8 @@ static bool product_measure(struct measure *measure, const struct object *object
 		return false;
 	tuple_size(measure, object_field(measure, object, FIELD_PRODUCT_POOLS), &count);
 	measure->size += count * sizeof(vaddr);
-	own(measure, object_field(measure, object, FIELD_PRODUCT_INDICES), BUFFER_ITERATOR_STATE);
+	own(measure, object_field(measure, object, FIELD_PRODUCT_INDICES), count * sizeof(vaddr),
+	    BUFFER_ITERATOR_STATE);
 	return true;
 }
 
@@ -38,7 +39,8 @@ static bool measure_indices(struct measure *measure, const struct object *object
 	if (count >= COUNT_MAX)
 		return false;
 	measure->size += count * sizeof(vaddr);
-	own(measure, object_field(measure, object, indices), BUFFER_ITERATOR_STATE);
+	own(measure, object_field(measure, object, indices), count * sizeof(vaddr),
+	    BUFFER_ITERATOR_STATE);
 	return true;
 }
 
@@ -63,7 +65,7 @@ static bool permutations_measure(struct measure *measure, const struct object *o
 		return false;
 	tuple_size(measure, object_field(measure, object, FIELD_PERMUTATIONS_POOL), &count);
 	measure->size += count * sizeof(vaddr);
-	own(measure, object_field(measure, object, FIELD_PERMUTATIONS_CYCLES),
+	own(measure, object_field(measure, object, FIELD_PERMUTATIONS_CYCLES), 0,
 	    BUFFER_ITERATOR_STATE);
 	return true;
 }

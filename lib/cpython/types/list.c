@@ -9,7 +9,7 @@
  * their number: struct _PyListArray */
 static bool list_measure(struct measure *measure, const struct object *object)
 {
-	uint64_t allocated, count;
+	uint64_t allocated, count, header;
 	vaddr items;
 
 	if (!basic_measure(measure, object))
@@ -20,9 +20,9 @@ static bool list_measure(struct measure *measure, const struct object *object)
 		return false;
 	measure->size += allocated * sizeof(vaddr);
 	items = object_field(measure, object, FIELD_LIST_ITEMS);
+	header = layout_offset(measure->memory->layout, FIELD_LIST_ARRAY_ITEMS);
 	if (items)
-		own(measure, items - layout_offset(measure->memory->layout, FIELD_LIST_ARRAY_ITEMS),
-		    BUFFER_LIST_ITEMS);
+		own(measure, items - header, header + allocated * sizeof(vaddr), BUFFER_LIST_ITEMS);
 	return true;
 }
 
@@ -46,7 +46,8 @@ static bool bytearray_measure(struct measure *measure, const struct object *obje
 		return true;
 	}
 	measure->size += allocated;
-	own(measure, object_field(measure, object, FIELD_BYTEARRAY_BYTES), BUFFER_BYTEARRAY_BYTES);
+	own(measure, object_field(measure, object, FIELD_BYTEARRAY_BYTES), allocated,
+	    BUFFER_BYTEARRAY_BYTES);
 	return true;
 }
 
@@ -70,18 +71,20 @@ static bool read_item_size(const struct measure *measure, const struct object *o
 /* Modules/arraymodule.c, array_array___sizeof___impl() */
 static bool array_measure(struct measure *measure, const struct object *object)
 {
-	uint64_t allocated, item_size;
+	uint64_t allocated, item_size = 0;
 
 	if (!basic_measure(measure, object))
 		return false;
 	allocated = object_field(measure, object, FIELD_ARRAY_ALLOCATED);
 	if (allocated >> 48)
 		return false;
-	if (read_item_size(measure, object, &item_size))
-		measure->size += allocated * item_size;
-	else
+	if (!read_item_size(measure, object, &item_size)) {
 		measure->unreadable = true;
-	own(measure, object_field(measure, object, FIELD_ARRAY_ITEMS), BUFFER_ARRAY_ITEMS);
+		item_size = 0;
+	}
+	measure->size += allocated * item_size;
+	own(measure, object_field(measure, object, FIELD_ARRAY_ITEMS), allocated * item_size,
+	    BUFFER_ARRAY_ITEMS);
 	return true;
 }
 

@@ -6,11 +6,21 @@
 
 static bool module_measure(struct measure *measure, const struct object *object)
 {
+	const struct layout *layout = measure->memory->layout;
+	uint64_t definition = 0, size = 0;
+
 	if (!plain_measure(measure, object))
 		return false;
-	if (layout_has(measure->memory->layout, FIELD_MODULE_STATE))
-		own(measure, object_field(measure, object, FIELD_MODULE_STATE),
-		    BUFFER_MODULE_STATE);
+	if (!layout_has(layout, FIELD_MODULE_STATE))
+		return true;
+	/* 3.15 has modules without a definition */
+	if (layout_has(layout, FIELD_MODULE_STATE_SIZE))
+		size = object_field(measure, object, FIELD_MODULE_STATE_SIZE);
+	if (layout_has(layout, FIELD_MODULE_DEFINITION))
+		definition = object_field(measure, object, FIELD_MODULE_DEFINITION);
+	if (definition)
+		memory_field(measure->memory, definition, FIELD_MODULE_DEFINITION_SIZE, &size);
+	own(measure, object_field(measure, object, FIELD_MODULE_STATE), size, BUFFER_MODULE_STATE);
 	return true;
 }
 

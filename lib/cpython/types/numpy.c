@@ -71,7 +71,7 @@ static bool count_data(const struct memory *memory, const struct object *object,
 /* numpy/core/src/multiarray/methods.c, array_sizeof() */
 static bool array_measure(struct measure *measure, const struct object *object)
 {
-	uint64_t data;
+	uint64_t data = 0;
 	uint32_t ndim;
 
 	if (!basic_measure(measure, object) || measure->size < ARRAY_BYTES)
@@ -80,14 +80,16 @@ static bool array_measure(struct measure *measure, const struct object *object)
 	if (ndim > ARRAY_NDIM_MAX)
 		return false;
 	measure->size += 2ULL * ndim * sizeof(uint64_t);
-	own(measure, load_u64(object->bytes + ARRAY_DIMENSIONS), BUFFER_NUMPY_DIMENSIONS);
+	own(measure, load_u64(object->bytes + ARRAY_DIMENSIONS), 2ULL * ndim * sizeof(uint64_t),
+	    BUFFER_NUMPY_DIMENSIONS);
 	if (!(load_u32(object->bytes + ARRAY_FLAGS) & ARRAY_OWNS_DATA))
 		return true;
-	if (count_data(measure->memory, object, ndim, &data))
-		measure->size += data;
-	else
+	if (!count_data(measure->memory, object, ndim, &data)) {
 		measure->unreadable = true;
-	own(measure, load_u64(object->bytes + ARRAY_DATA), BUFFER_NUMPY_DATA);
+		data = 0;
+	}
+	measure->size += data;
+	own(measure, load_u64(object->bytes + ARRAY_DATA), data, BUFFER_NUMPY_DATA);
 	return true;
 }
 
@@ -136,7 +138,7 @@ static bool void_measure(struct measure *measure, const struct object *object)
 		return false;
 	measure->size += item_size;
 	if (load_u32(object->bytes + VOID_FLAGS) & ARRAY_OWNS_DATA)
-		own(measure, load_u64(object->bytes + VOID_DATA), BUFFER_NUMPY_DATA);
+		own(measure, load_u64(object->bytes + VOID_DATA), item_size, BUFFER_NUMPY_DATA);
 	else
 		measure->elsewhere += item_size;
 	return true;

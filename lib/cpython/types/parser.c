@@ -41,15 +41,16 @@ static uint64_t node_size(const struct measure *measure)
 
 static void measure_string(struct measure *measure, vaddr at)
 {
-	size_t length;
+	size_t length, bytes = 0;
 
 	if (!at)
 		return;
-	if (!image_string(measure->memory->image, at, STRING_MAX, &length))
-		measure->unreadable = true;
+	if (image_string(measure->memory->image, at, STRING_MAX, &length))
+		bytes = length + 1;
 	else
-		measure->size += length + 1;
-	own(measure, at, BUFFER_SYNTAX_TREE);
+		measure->unreadable = true;
+	measure->size += bytes;
+	own(measure, at, bytes, BUFFER_SYNTAX_TREE);
 }
 
 /* Parser/node.c, sizeofchildren(); `budget` ends what no parser has made. */
@@ -57,6 +58,7 @@ static void measure_node(struct measure *measure, vaddr at, uint32_t *budget, in
 {
 	const uint8_t *bytes = image_at(measure->memory->image, at, NODE_BYTES);
 	uint32_t count;
+	uint64_t room;
 	vaddr children;
 
 	if (!bytes || depth > DEPTH_MAX || !*budget) {
@@ -69,8 +71,9 @@ static void measure_node(struct measure *measure, vaddr at, uint32_t *budget, in
 	measure_string(measure, load_u64(bytes + NODE_STR));
 	if (!children)
 		return;
-	measure->size += children_room(count) * node_size(measure);
-	own(measure, children, BUFFER_SYNTAX_TREE);
+	room = children_room(count) * node_size(measure);
+	measure->size += room;
+	own(measure, children, room, BUFFER_SYNTAX_TREE);
 	for (uint32_t i = 0; i < count && *budget; i++)
 		measure_node(measure, children + i * node_size(measure), budget, depth + 1);
 }
@@ -86,7 +89,7 @@ static bool syntax_tree_measure(struct measure *measure, const struct object *ob
 	if (!node)
 		return true;
 	measure->size += node_size(measure);
-	own(measure, node, BUFFER_SYNTAX_TREE);
+	own(measure, node, node_size(measure), BUFFER_SYNTAX_TREE);
 	measure_node(measure, node, &budget, 0);
 	return true;
 }

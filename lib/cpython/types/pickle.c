@@ -9,16 +9,16 @@ static void add_memo(struct measure *measure, vaddr memo)
 
 	if (!memo)
 		return;
-	own(measure, memo, BUFFER_PICKLE_MEMO);
+	own(measure, memo, layout_offset(layout, SIZE_PICKLER_MEMO_TABLE), BUFFER_PICKLE_MEMO);
 	if (!memory_field(measure->memory, memo, FIELD_PICKLER_MEMO_ALLOCATED, &allocated) ||
 	    !memory_field(measure->memory, memo, FIELD_PICKLER_MEMO_ENTRIES, &table) ||
 	    allocated >> 48) {
 		measure->unreadable = true;
 		return;
 	}
-	measure->size += layout_offset(layout, SIZE_PICKLER_MEMO_TABLE) +
-			 allocated * layout_offset(layout, SIZE_PICKLER_MEMO_ENTRY);
-	own(measure, table, BUFFER_PICKLE_MEMO);
+	allocated *= layout_offset(layout, SIZE_PICKLER_MEMO_ENTRY);
+	measure->size += layout_offset(layout, SIZE_PICKLER_MEMO_TABLE) + allocated;
+	own(measure, table, allocated, BUFFER_PICKLE_MEMO);
 }
 
 static bool pickler_measure(struct measure *measure, const struct object *object)
@@ -41,20 +41,21 @@ static bool pickler_measure(struct measure *measure, const struct object *object
 
 static bool unpickler_measure(struct measure *measure, const struct object *object)
 {
-	vaddr memo, marks;
+	static const enum field_id arrays[][2] = {
+		{ FIELD_UNPICKLER_MEMO, FIELD_UNPICKLER_MEMO_SIZE },
+		{ FIELD_UNPICKLER_MARKS, FIELD_UNPICKLER_MARKS_SIZE },
+	};
 
 	if (!basic_measure(measure, object))
 		return false;
-	memo = object_field(measure, object, FIELD_UNPICKLER_MEMO);
-	if (memo)
-		measure->size +=
-			object_field(measure, object, FIELD_UNPICKLER_MEMO_SIZE) * sizeof(vaddr);
-	marks = object_field(measure, object, FIELD_UNPICKLER_MARKS);
-	if (marks)
-		measure->size +=
-			object_field(measure, object, FIELD_UNPICKLER_MARKS_SIZE) * sizeof(vaddr);
-	own(measure, memo, BUFFER_PICKLE_MEMO);
-	own(measure, marks, BUFFER_PICKLE_MEMO);
+	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++) {
+		vaddr array = object_field(measure, object, arrays[i][0]);
+		uint64_t bytes = object_field(measure, object, arrays[i][1]) * sizeof(vaddr);
+
+		if (array)
+			measure->size += bytes;
+		own(measure, array, bytes, BUFFER_PICKLE_MEMO);
+	}
 	measure->size +=
 		own_string(measure, object_field(measure, object, FIELD_UNPICKLER_INPUT_LINE),
 			   BUFFER_PICKLE_MEMO);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Types without a decoder of their own, and what all instances have. */
+#include "../dict_keys.h"
 #include "../types.h"
 
 bool basic_measure(struct measure *measure, const struct object *object)
@@ -34,7 +35,9 @@ static void own_managed_values(struct measure *measure, const struct object *obj
 	uint64_t at = layout_constant(layout, CONSTANT_MANAGED_VALUES_AT);
 	uint64_t dict_at = layout_constant(layout, CONSTANT_MANAGED_DICT_AT);
 	uint64_t tag = layout_constant(layout, CONSTANT_MANAGED_VALUES_TAG);
+	struct dict_keys keys;
 	const uint8_t *prefix;
+	uint64_t bytes = 0;
 	vaddr values;
 
 	if (!(object->type->flags & layout_constant(layout, CONSTANT_TYPE_MANAGED_DICT)) ||
@@ -45,8 +48,12 @@ static void own_managed_values(struct measure *measure, const struct object *obj
 		return;
 	values += tag;
 	prefix = image_at(measure->memory->image, values - 1, 1);
-	if (prefix)
-		own(measure, values - *prefix, BUFFER_INSTANCE_VALUES);
+	if (!prefix)
+		return;
+	/* there is room for what the keys may hold, which they all share */
+	if (measure->sizes && dict_keys_read(measure->memory, object->type->cached_keys, &keys))
+		bytes = *prefix + (keys.used + keys.free) * sizeof(vaddr);
+	own(measure, values - *prefix, bytes, BUFFER_INSTANCE_VALUES);
 }
 
 /* The size that object.__sizeof__() says of an object that its decoder has accepted. */

@@ -6,7 +6,7 @@
 static bool set_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
-	uint64_t mask;
+	uint64_t mask, bytes;
 	vaddr table;
 
 	if (!basic_measure(measure, object))
@@ -17,8 +17,9 @@ static bool set_measure(struct measure *measure, const struct object *object)
 		return false;
 	if (table == object->at + layout_offset(layout, FIELD_SET_SMALL_TABLE))
 		return true;
-	measure->size += (mask + 1) * layout_offset(layout, SIZE_SET_ENTRY);
-	own(measure, table, BUFFER_SET_TABLE);
+	bytes = (mask + 1) * layout_offset(layout, SIZE_SET_ENTRY);
+	measure->size += bytes;
+	own(measure, table, bytes, BUFFER_SET_TABLE);
 	return true;
 }
 

@@ -24,18 +24,20 @@ static bool add_wide_form(struct measure *measure, const struct object *object, 
 	      object_field(measure, object, FIELD_STR_COMPACT)))
 		length = object_field(measure, object, FIELD_STR_WSTR_LENGTH);
 	measure->size += (length + 1) * 4;
-	own(measure, wide, BUFFER_STR_WSTR);
+	own(measure, wide, (length + 1) * 4, BUFFER_STR_WSTR);
 	return length < UINT32_MAX;
 }
 
 static void add_utf8_form(struct measure *measure, const struct object *object, vaddr data)
 {
 	vaddr utf8 = object_field(measure, object, FIELD_STR_UTF8);
+	uint64_t bytes;
 
 	if (!utf8 || utf8 == data)
 		return;
-	measure->size += object_field(measure, object, FIELD_STR_UTF8_LENGTH) + 1;
-	own(measure, utf8, BUFFER_STR_UTF8);
+	bytes = object_field(measure, object, FIELD_STR_UTF8_LENGTH) + 1;
+	measure->size += bytes;
+	own(measure, utf8, bytes, BUFFER_STR_UTF8);
 }
 
 static bool legacy_measure(struct measure *measure, const struct object *object, uint64_t length,
@@ -49,7 +51,7 @@ static bool legacy_measure(struct measure *measure, const struct object *object,
 	data = object_field(measure, object, FIELD_STR_DATA);
 	if (data) {
 		measure->size += (length + 1) * kind;
-		own(measure, data, BUFFER_STR_DATA);
+		own(measure, data, (length + 1) * kind, BUFFER_STR_DATA);
 	}
 	add_utf8_form(measure, object, data);
 	return add_wide_form(measure, object, data, length);
@@ -98,16 +100,16 @@ static bool str_measure(struct measure *measure, const struct object *object)
 static bool unicode_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
-	uint64_t length;
+	uint64_t length, bytes;
 
 	if (!basic_measure(measure, object) || !object_has(measure, object, FIELD_UNICODE_LENGTH))
 		return false;
 	length = object_field(measure, object, FIELD_UNICODE_LENGTH);
 	if (length > UINT64_MAX / 8)
 		return false;
-	measure->size = layout_offset(layout, SIZE_LEGACY_STR) +
-			(length + 1) * layout_constant(layout, CONSTANT_UNICODE_WIDTH);
-	own(measure, object_field(measure, object, FIELD_UNICODE_DATA), BUFFER_STR_DATA);
+	bytes = (length + 1) * layout_constant(layout, CONSTANT_UNICODE_WIDTH);
+	measure->size = layout_offset(layout, SIZE_LEGACY_STR) + bytes;
+	own(measure, object_field(measure, object, FIELD_UNICODE_DATA), bytes, BUFFER_STR_DATA);
 	return true;
 }
 

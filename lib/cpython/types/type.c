@@ -3,10 +3,24 @@
 #include "../dict_keys.h"
 #include "decoders.h"
 
+#define TEXT_MAX (1 << 20)
+
+/* Text that a type has a copy of. */
+static void own_text(struct measure *measure, const struct object *object, enum field_id field)
+{
+	vaddr at = object_field(measure, object, field);
+	size_t length, bytes = 0;
+
+	if (measure->sizes && image_string(measure->memory->image, at, TEXT_MAX, &length))
+		bytes = length + 1;
+	own(measure, at, bytes, BUFFER_TYPE_DATA);
+}
+
 static bool heap_type_measure(struct measure *measure, const struct object *object)
 {
 	const struct layout *layout = measure->memory->layout;
 	struct dict_keys keys;
+	uint64_t cached_bytes = 0;
 	vaddr cached;
 
 	/* the room must be for the slots' member definitions too; they don't count */
@@ -17,14 +31,14 @@ static bool heap_type_measure(struct measure *measure, const struct object *obje
 			 ? object_field(measure, object, FIELD_HEAP_TYPE_CACHED_KEYS)
 			 : 0;
 	if (cached && dict_keys_read(measure->memory, cached, &keys))
-		measure->size += keys.size;
+		cached_bytes = keys.size;
 	else if (cached)
 		measure->unreadable = true;
-	own(measure, cached, BUFFER_SHARED_KEYS);
-	own(measure, object_field(measure, object, FIELD_TYPE_DOC), BUFFER_TYPE_DATA);
+	measure->size += cached_bytes;
+	own(measure, cached, cached_bytes, BUFFER_SHARED_KEYS);
+	own_text(measure, object, FIELD_TYPE_DOC);
 	if (layout_has(layout, FIELD_HEAP_TYPE_TPNAME))
-		own(measure, object_field(measure, object, FIELD_HEAP_TYPE_TPNAME),
-		    BUFFER_TYPE_DATA);
+		own_text(measure, object, FIELD_HEAP_TYPE_TPNAME);
 	return true;
 }
 
