@@ -61,24 +61,20 @@ static void notice_malloc(struct memheap_snapshot *s)
 {
 	const struct malloc_map *malloc = &s->blocks.malloc;
 	bool all = !s->blocks.pymalloc.arenas.count && !s->blocks.mimalloc.pages.count;
+	const char *there = all ? "all objects lie there (PYTHONMALLOC=malloc)"
+				: "objects and buffers of more than 512 bytes lie there";
 
-	if (malloc->found && !malloc->foreign.count)
-		return;
-	if (malloc->foreign.count)
+	if (malloc->foreign_kind != FOREIGN_NONE)
+		notice_add(
+			&s->notices, NOTICE_MALLOC_NOT_WALKED,
+			"the malloc of %s is %s, whose memory is not walked: %s, and are found by "
+			"references to them, with the size that was asked for",
+			malloc->foreign_module->path, foreign_name(malloc->foreign_kind), there);
+	else if (!malloc->found)
 		notice_add(&s->notices, NOTICE_MALLOC_NOT_WALKED,
-			   "the malloc of %s is %s, whose memory is counted and not looked into: "
-			   "%s are not in the report",
-			   malloc->foreign_module->path, foreign_name(malloc->foreign_kind),
-			   all ? "all objects lie there (PYTHONMALLOC=malloc), and"
-			       : "objects and buffers of more than 512 bytes lie there, and");
-	else
-		notice_add(&s->notices, NOTICE_MALLOC_NOT_WALKED,
-			   "no malloc that is known was found: the memory of C code is accounted "
-			   "as unknown%s",
-			   all ? ", and with it all objects (PYTHONMALLOC=malloc)" : "");
-	if (all)
-		notice_hint(&s->notices, "run the program without PYTHONMALLOC=malloc, or with "
-					 "glibc's malloc");
+			   "no malloc that is known was found: %s, and are found by references to "
+			   "them; the memory of C code is accounted as unknown",
+			   there);
 }
 
 /* Types whose size is made up by Python code. */

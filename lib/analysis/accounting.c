@@ -219,6 +219,7 @@ static void sum_segment(struct mimalloc_sums *sums, const struct memheap_snapsho
 struct malloc_sums {
 	uint64_t states[CHUNK_STATES]; /* by state, but CHUNK_USED */
 	uint64_t overhead, guards, damaged;
+	uint64_t known[FOREIGN_KINDS]; /* of other allocators, in blocks */
 };
 
 /* Adds one heap of which `readable` bytes are in the image. */
@@ -227,6 +228,11 @@ static void sum_heap(struct malloc_sums *sums, const struct block_map *map, cons
 {
 	uint64_t usable = 0;
 
+	if (heap->kind == HEAP_FOREIGN) {
+		sums->known[map->malloc.foreign.items[heap->arena].kind] +=
+			blocks_known_bytes(map, heap);
+		return;
+	}
 	for (size_t i = heap->first; i < heap->first + heap->count; i++) {
 		const struct chunk *chunk = &map->malloc.chunks.items[i];
 
@@ -348,9 +354,12 @@ static void add_malloc(struct builder *builder, const struct malloc_sums *sums)
 	add_leaf(builder, sums->states[CHUNK_TOP], "malloc/top");
 	add_leaf(builder, sums->guards, "malloc/debug guards");
 	add_leaf(builder, sums->overhead, "malloc/overhead");
-	add_leaf(builder, builder->areas[AREA_JEMALLOC], "jemalloc/not looked into");
-	add_leaf(builder, builder->areas[AREA_TCMALLOC], "tcmalloc/not looked into");
-	add_leaf(builder, builder->areas[AREA_MUSL], "musl/not looked into");
+	add_leaf(builder, builder->areas[AREA_JEMALLOC] - sums->known[FOREIGN_JEMALLOC],
+		 "jemalloc/not looked into");
+	add_leaf(builder, builder->areas[AREA_TCMALLOC] - sums->known[FOREIGN_TCMALLOC],
+		 "tcmalloc/not looked into");
+	add_leaf(builder, builder->areas[AREA_MUSL] - sums->known[FOREIGN_MUSL],
+		 "musl/not looked into");
 }
 
 static uint64_t sum_statics(const struct memheap_snapshot *s)
@@ -379,7 +388,7 @@ static void add_rest(struct builder *builder, const struct pymalloc_sums *pymall
 	add_leaf(builder, areas[AREA_MISSING_TRUNCATED], "missing/truncated");
 	add_unknown_blocks(builder);
 	add_unknown_pages(builder);
-	add_leaf(builder, areas[AREA_ANONYMOUS], "unknown/anonymous");
+	add_leaf(builder, areas[AREA_ANONYMOUS] - malloc->known[FOREIGN_NONE], "unknown/anonymous");
 	add_leaf(builder, pymalloc->damaged, "unknown/damaged pools");
 	add_leaf(builder, mimalloc->damaged, "unknown/damaged mimalloc pages");
 	add_leaf(builder, malloc->damaged, "unknown/damaged malloc heaps");

@@ -15,7 +15,7 @@ enum area_kind {
 	AREA_MAIN_HEAP,  /* of malloc */
 	AREA_THREAD_HEAP,
 	AREA_MMAPPED,
-	AREA_JEMALLOC, /* of allocators that are not looked into */
+	AREA_JEMALLOC, /* of allocators that are not walked */
 	AREA_TCMALLOC,
 	AREA_MUSL,
 	AREA_FRAME_STACK, /* Python frames of a thread */

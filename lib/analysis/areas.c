@@ -73,6 +73,7 @@ static bool add_allocators(struct areas *areas, const struct memheap_snapshot *s
 		[HEAP_MMAPPED] = AREA_MMAPPED,
 	};
 	static const enum area_kind foreign_kinds[] = {
+		[FOREIGN_NONE] = AREA_ANONYMOUS,
 		[FOREIGN_JEMALLOC] = AREA_JEMALLOC,
 		[FOREIGN_TCMALLOC] = AREA_TCMALLOC,
 		[FOREIGN_MUSL] = AREA_MUSL,
@@ -97,7 +98,8 @@ static bool add_allocators(struct areas *areas, const struct memheap_snapshot *s
 	for (size_t i = 0; i < malloc->heaps.count; i++) {
 		const struct heap *heap = &malloc->heaps.items[i];
 
-		if (!add_owned(areas, heap->start, heap->end, kinds[heap->kind], i))
+		if (heap->kind != HEAP_FOREIGN &&
+		    !add_owned(areas, heap->start, heap->end, kinds[heap->kind], i))
 			return false;
 	}
 	for (size_t i = 0; i < malloc->foreign.count; i++) {

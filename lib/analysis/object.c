@@ -206,11 +206,21 @@ static const char *use_name(const struct place *place)
 	}
 }
 
-static const char *const allocators[] = {
-	[ALLOCATOR_PYMALLOC] = "pymalloc",
-	[ALLOCATOR_MIMALLOC] = "mimalloc",
-	[ALLOCATOR_MALLOC] = "malloc",
-};
+static const char *allocator_name(const struct block_map *map, const struct block *block)
+{
+	static const char *const names[] = {
+		[ALLOCATOR_PYMALLOC] = "pymalloc",
+		[ALLOCATOR_MIMALLOC] = "mimalloc",
+		[ALLOCATOR_MALLOC] = "malloc",
+	};
+	const struct heap *heap = block->allocator == ALLOCATOR_MALLOC
+					  ? malloc_find_heap(&map->malloc, block->start)
+					  : NULL;
+
+	return heap && heap->kind == HEAP_FOREIGN
+		       ? foreign_name(map->malloc.foreign.items[heap->arena].kind)
+		       : names[block->allocator];
+}
 
 static void add_place(struct memheap_report *report, const struct place *place,
 		      const struct area *area)
@@ -234,7 +244,7 @@ static void add_place(struct memheap_report *report, const struct place *place,
 		return;
 	row[PLACE_USE] = cell_text(use_name(place));
 	if (!place->is_static)
-		row[PLACE_ALLOCATOR] = cell_text(allocators[place->block.allocator]);
+		row[PLACE_ALLOCATOR] = cell_text(allocator_name(&s->blocks, &place->block));
 	row[PLACE_BLOCK] = cell_number(place->block.start);
 	row[PLACE_BLOCK_BYTES] = cell_number(place->block.size);
 	row[PLACE_GUARDS] =

@@ -461,11 +461,15 @@ static void add_chunks(struct memheap_cell *row, const struct malloc_map *malloc
 {
 	struct block_totals sums[CHUNK_STATES] = { 0 };
 
-	for (size_t i = 0; i < malloc->chunks.count; i++) {
-		const struct chunk *chunk = &malloc->chunks.items[i];
+	for (size_t i = 0; i < malloc->heaps.count; i++) {
+		const struct heap *heap = &malloc->heaps.items[i];
 
-		sums[chunk->state].blocks++;
-		sums[chunk->state].bytes += chunk->size;
+		for (size_t j = 0; heap->kind != HEAP_FOREIGN && j < heap->count; j++) {
+			const struct chunk *chunk = &malloc->chunks.items[heap->first + j];
+
+			sums[chunk->state].blocks++;
+			sums[chunk->state].bytes += chunk->size;
+		}
 	}
 	row[MALLOC_USED_CHUNKS] = cell_number(sums[CHUNK_USED].blocks);
 	row[MALLOC_USED_BYTES] = cell_number(sums[CHUNK_USED].bytes);
@@ -483,7 +487,7 @@ void add_malloc(struct memheap_report *report)
 	const struct memheap_snapshot *s = report->snapshot;
 	const struct malloc_map *malloc = &s->blocks.malloc;
 	struct memheap_cell *row = report_row(report, &malloc_shape);
-	uint64_t system = 0, mmapped = 0, mmapped_bytes = 0;
+	uint64_t system = 0, heaps = 0, mmapped = 0, mmapped_bytes = 0;
 
 	if (!malloc->found)
 		return;
@@ -492,12 +496,13 @@ void add_malloc(struct memheap_report *report)
 	for (size_t i = 0; i < malloc->heaps.count; i++) {
 		const struct heap *heap = &malloc->heaps.items[i];
 
+		heaps += heap->kind == HEAP_MAIN || heap->kind == HEAP_THREAD;
 		mmapped += heap->kind == HEAP_MMAPPED;
 		mmapped_bytes += heap->kind == HEAP_MMAPPED ? heap->end - heap->start : 0;
 	}
 	add_chunks(row, malloc);
 	row[MALLOC_ARENAS] = cell_number(malloc->arenas.count);
-	row[MALLOC_HEAPS] = cell_number(malloc->heaps.count - mmapped);
+	row[MALLOC_HEAPS] = cell_number(heaps);
 	row[MALLOC_SYSTEM_BYTES] = cell_number(system);
 	row[MALLOC_MMAPPED_CHUNKS] = cell_number(mmapped);
 	row[MALLOC_MMAPPED_BYTES] = cell_number(mmapped_bytes);

@@ -192,10 +192,9 @@ void add_resolution(struct memheap_report *report)
 	if (s->blocks.mimalloc.segments.count)
 		row[RESOLUTION_MIMALLOC] = cell_text(s->blocks.mimalloc.found);
 	row[RESOLUTION_MALLOC] = cell_text(s->blocks.malloc.found);
-	if (s->blocks.malloc.foreign.count)
-		row[RESOLUTION_MALLOC] =
-			cell_text(report_text(report, "%s, not looked into",
-					      foreign_name(s->blocks.malloc.foreign_kind)));
+	if (s->blocks.malloc.foreign_kind != FOREIGN_NONE)
+		row[RESOLUTION_MALLOC] = cell_text(report_text(
+			report, "%s, not walked", foreign_name(s->blocks.malloc.foreign_kind)));
 }
 
 enum { GC_ENABLED, GC_COLLECTING, GC_TRACKED, GC_UNTRACKED, GC_FREEZE_COUNT, GC_GARBAGE };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -246,9 +247,10 @@ void blocks_deinit(struct block_map *map)
 	*map = (struct block_map){ 0 };
 }
 
-bool blocks_add_statics(struct block_map *map)
+/* Makes room for the tags of `count` blocks, and of the statics behind them. */
+static bool resize_tags(struct block_map *map, uint64_t first_static)
 {
-	uint64_t count = (uint64_t)map->first_static + map->statics.count;
+	uint64_t count = first_static + map->statics.count;
 	void *grown;
 
 	if (count > BLOCKS_MAX)
@@ -258,8 +260,83 @@ bool blocks_add_statics(struct block_map *map)
 	if (grown == MAP_FAILED)
 		return false;
 	map->tags = grown;
+	map->first_static = (block_id)first_static;
 	map->count = (block_id)count;
 	return true;
+}
+
+bool blocks_add_statics(struct block_map *map)
+{
+	return resize_tags(map, map->first_static);
+}
+
+/* Gives what is known of chunks to their new indices: those that were there, `before` in number,
+ * have kept their order. */
+static bool renumber_chunks(struct block_map *map, size_t before)
+{
+	uint8_t *guards = map->hooks.chunks ? calloc(map->malloc.chunks.count + 1, 1) : NULL;
+	struct number_block *numbers = map->numbers.list.items;
+	size_t old = 0, number = 0;
+
+	if (map->hooks.chunks && !guards)
+		return false;
+	for (size_t i = 0; i < map->malloc.heaps.count; i++) {
+		const struct heap *heap = &map->malloc.heaps.items[i];
+		size_t moved = heap->first - old;
+
+		if (heap->kind == HEAP_FOREIGN)
+			continue;
+		for (size_t j = 0; guards && j < heap->count; j++)
+			guards[heap->first + j] = map->hooks.chunks[old + j];
+		old += heap->count;
+		for (; number < map->numbers.list.count && numbers[number].chunk < old; number++)
+			numbers[number].chunk += moved;
+	}
+	assert(old == before);
+	free(map->hooks.chunks);
+	map->hooks.chunks = guards;
+	return true;
+}
+
+bool blocks_add_known(struct block_map *map, const struct chunk *blocks, size_t count)
+{
+	size_t before = map->malloc.chunks.count;
+
+	if (!malloc_add_known(&map->malloc, blocks, count) || !renumber_chunks(map, before) ||
+	    !resize_tags(map, (uint64_t)map->first_chunk + map->malloc.chunks.count))
+		return false;
+	tag_chunks(map);
+	return true;
+}
+
+uint64_t blocks_known_bytes(const struct block_map *map, const struct heap *heap)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = heap->first; i < heap->first + heap->count; i++) {
+		if (map->tags[map->first_chunk + i] != BLOCK_UNSEEN)
+			bytes += map->malloc.chunks.items[i].size;
+	}
+	return bytes;
+}
+
+void blocks_forget_unused(struct block_map *map)
+{
+	struct gap *gap = &map->gaps.kinds[GAP_MALLOC_UNKNOWN];
+
+	for (size_t i = 0; i < map->malloc.heaps.count; i++) {
+		const struct heap *heap = &map->malloc.heaps.items[i];
+
+		if (heap->kind != HEAP_FOREIGN)
+			continue;
+		for (size_t j = heap->first; j < heap->first + heap->count; j++) {
+			block_tag *tag = &map->tags[map->first_chunk + j];
+
+			if (*tag == BLOCK_USED)
+				*tag = BLOCK_UNSEEN;
+		}
+		gap->bytes -= blocks_known_bytes(map, heap);
+	}
 }
 
 struct block_run pool_run(const struct block_map *map, const struct arena *arena, struct pool *pool,
@@ -383,6 +460,7 @@ static struct block get_chunk(const struct block_map *map, size_t index)
 		.start = chunk->start,
 		.size = chunk->size,
 		.allocator = ALLOCATOR_MALLOC,
+		.begins = chunk->begins,
 	};
 
 	block_take_off_guards(&block, chunk_guards(map, index), map->hooks.bytes);

@@ -102,6 +102,7 @@ struct block {
 	uint8_t allocator; /* enum allocator */
 	uint8_t guards;    /* of the debug hooks, one within the other */
 	uint8_t use;       /* enum mimalloc_use */
+	uint8_t begins;    /* enum chunk_begins */
 };
 
 /* Blocks of one size in a row: those of a pool, or a page of mimalloc, that were ever handed out.
@@ -145,6 +146,17 @@ bool blocks_add_taken(struct ranges *taken, const struct block_map *map,
 
 /* Makes room for the tags of `map->statics`, once they are known; false when out of memory. */
 bool blocks_add_statics(struct block_map *map);
+
+/* Adds blocks that are known in memory of an allocator that is not walked: malloc_add_known().
+ * Before any block is judged; false when out of memory. */
+bool blocks_add_known(struct block_map *map, const struct chunk *blocks, size_t count);
+
+/* Forgets those of them that have turned out to be nobody's, and takes the others out of the gap.
+ */
+void blocks_forget_unused(struct block_map *map);
+
+/* The bytes of the blocks of a foreign heap that were not forgotten. */
+uint64_t blocks_known_bytes(const struct block_map *map, const struct heap *heap);
 
 /* The block whose [start, start + size), or guards, hold `at`; false when there is none. */
 bool block_find(const struct block_map *map, vaddr at, struct block *ret);
@@ -193,6 +205,12 @@ static inline struct block run_block(const struct block_run *run, uint32_t index
 static inline const uint8_t *run_bytes(const struct block_run *run, const struct image *image)
 {
 	return image_at(image, run->start, run->count * run->step);
+}
+
+/* How much of a block, which begins with `bytes`, the program asked for, as far as known. */
+static inline uint64_t block_room(const struct block *block, const uint8_t *bytes)
+{
+	return block->guards ? guarded_request(bytes, block->size) : block->size;
 }
 
 static inline unsigned chunk_guards(const struct block_map *map, size_t chunk)

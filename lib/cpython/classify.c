@@ -193,8 +193,39 @@ bool judge_header(const struct judge *judge, const struct candidate *candidate, 
 	for (size_t i = 0; i < (managed ? 3 : 2); i++) {
 		if (preheaders[i] + least > candidate->size || (candidate->is_static && i))
 			return false;
+		if (candidate->begins && candidate->begins != BEGINS_HERE + preheaders[i])
+			continue;
 		if (judge_at(judge, candidate, preheaders[i], ret))
 			return true;
 	}
 	return false;
+}
+
+bool judge_address(const struct judge *judge, vaddr at, vaddr start, vaddr end, struct verdict *ret)
+{
+	const struct layout *layout = &judge->python->layout;
+	const struct image_run *run = image_run_at(judge->python->memory.image, at);
+	struct candidate candidate = { 0 };
+	const struct type *type;
+	const uint8_t *bytes;
+	uint32_t index, preheader;
+
+	if (!run)
+		return false;
+	start = MAX(start, run->start);
+	end = MIN(end, run->end);
+	if (!range_holds(start, end, at, layout_offset(layout, SIZE_OBJECT)))
+		return false;
+	bytes = run->bytes + (at - run->start);
+	index = type_find(judge->types, field_load(layout, bytes, FIELD_OBJECT_TYPE));
+	if (index == TYPE_NONE)
+		return false;
+	type = &judge->types->list.items[index];
+	preheader = has_preheader(judge, type, bytes, end - at) ? type->preheader : 0;
+	if (at - start < preheader)
+		return false;
+	candidate.bytes = bytes - preheader;
+	candidate.at = at - preheader;
+	candidate.size = end - candidate.at;
+	return judge_at(judge, &candidate, preheader, ret);
 }

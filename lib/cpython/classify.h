@@ -11,7 +11,8 @@ struct candidate {
 	uint64_t size;
 	uint64_t before; /* static data: bytes that can be read before it */
 	bool is_static;
-	uint8_t use; /* enum mimalloc_use: what its heap is for */
+	uint8_t use;    /* enum mimalloc_use: what its heap is for */
+	uint8_t begins; /* enum chunk_begins */
 };
 
 struct judge {
@@ -31,3 +32,7 @@ struct verdict {
  * its decoder has seen it. */
 bool judge_header(const struct judge *judge, const struct candidate *candidate,
 		  struct verdict *ret);
+
+/* The same for what is said to be an object at `at`, in memory [start, end). */
+bool judge_address(const struct judge *judge, vaddr at, vaddr start, vaddr end,
+		   struct verdict *ret);

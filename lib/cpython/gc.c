@@ -103,8 +103,10 @@ static void read_generation(const struct memory *memory, vaddr at, vaddr stats,
 	ret->duration = read_duration(memory, stats);
 }
 
-/* The length of the list at `head`; a list that does not come back to it is a gap. */
-static uint64_t list_length(const struct memory *memory, vaddr head, struct gaps *gaps)
+/* Calls `fn`, if there is one, for the headers on the list at `head`; returns how many they are. A
+ * list that does not come back to it is a gap. */
+static uint64_t walk_list(const struct memory *memory, vaddr head, struct gaps *gaps, gc_fn *fn,
+			  void *closure)
 {
 	uint64_t length = 0;
 	vaddr at = head, next;
@@ -115,10 +117,17 @@ static uint64_t list_length(const struct memory *memory, vaddr head, struct gaps
 				gap_add(gaps, GAP_GC_LIST_DAMAGED, at, 0);
 			break;
 		}
+		if (fn)
+			fn(closure, next);
 		length++;
 		at = next;
 	}
 	return length;
+}
+
+static uint64_t list_length(const struct memory *memory, vaddr head, struct gaps *gaps)
+{
+	return walk_list(memory, head, gaps, NULL, NULL);
 }
 
 /*
@@ -204,4 +213,17 @@ void gc_count_objects(const struct python *python, struct gc_state *gc, struct g
 		gc->generations[2].objects += gc->generations[1].objects;
 		gc->generations[1].objects = 0;
 	}
+}
+
+void gc_each(const struct python *python, const struct gc_state *gc, gc_fn *fn, void *closure)
+{
+	const struct memory *memory = &python->memory;
+
+	if (!gc->lists)
+		return;
+	for (int i = 0; i < GENERATIONS; i++)
+		walk_list(memory, gc->generations[i].head, NULL, fn, closure);
+	if (layout_has(&python->layout, FIELD_GC_PERMANENT) &&
+	    gc_head_is_linked(memory, gc->permanent))
+		walk_list(memory, gc->permanent, NULL, fn, closure);
 }

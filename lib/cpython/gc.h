@@ -32,5 +32,11 @@ struct gc_state {
 /* Reads the state of interpreter number `index`; false when it contradicts itself. */
 bool gc_read(const struct python *python, uint32_t index, struct gc_state *ret);
 
+/* Called for the GC header of an object. */
+typedef void gc_fn(void *closure, vaddr head);
+
+/* Calls `fn` for all objects on the interpreter's lists, each as far as it is not broken. */
+void gc_each(const struct python *python, const struct gc_state *gc, gc_fn *fn, void *closure);
+
 /* Walks the lists of the generations; a broken list is a gap. */
 void gc_count_objects(const struct python *python, struct gc_state *gc, struct gaps *gaps);

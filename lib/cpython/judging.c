@@ -180,12 +180,6 @@ static block_tag object_tag(const struct verdict *verdict)
 			verdict->type);
 }
 
-/* How much of the block the program asked for, as far as known. */
-static uint64_t block_room(const struct block *block, const uint8_t *bytes)
-{
-	return block->guards ? guarded_request(bytes, block->size) : block->size;
-}
-
 /* Looks at one used block, which begins with `bytes`. */
 static void judge_block(const struct pass *pass, struct worker *worker, const struct block *block,
 			const uint8_t *bytes)
@@ -195,6 +189,7 @@ static void judge_block(const struct pass *pass, struct worker *worker, const st
 		.at = block->start,
 		.size = block_room(block, bytes),
 		.use = block->use,
+		.begins = block->begins,
 	};
 	block_tag *tag = &pass->map->tags[block->id], used = BLOCK_USED;
 	struct verdict verdict;
@@ -306,7 +301,11 @@ bool judge_block_id(const struct judge *judge, const struct block_map *map, bloc
 		    struct verdict *verdict)
 {
 	struct block block = block_get(map, id);
-	struct candidate candidate = { .at = block.start, .use = block.use };
+	struct candidate candidate = {
+		.at = block.start,
+		.use = block.use,
+		.begins = block.begins,
+	};
 
 	candidate.bytes = image_at(judge->python->memory.image, block.start, block.size);
 	if (!candidate.bytes)

@@ -8,6 +8,7 @@
 #include "counting.h"
 #include "judging.h"
 #include "leftovers.h"
+#include "reached.h"
 #include "runtime_blocks.h"
 #include "static_names.h"
 #include "statics.h"
@@ -49,6 +50,8 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	objects->by_type = calloc(objects->types.list.count, sizeof(*objects->by_type));
 	if (!objects->by_type || !statics_find(map, &judge, modules))
 		return &error_no_memory;
+	if (!reached_find(map, &view, modules, parallel))
+		return &error_no_memory;
 	free_lists_mark(map, python, &objects->types);
 	runtime_blocks_mark(map, python);
 	if (!judge_all(objects, map, &judge, parallel))
@@ -56,6 +59,7 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	free_lists_search(map, python, &objects->types);
 	if (!leftovers_attribute(map, &view, modules, parallel))
 		return &error_no_memory;
+	blocks_forget_unused(map);
 	if (!count_blocks(objects, map, parallel))
 		return &error_no_memory;
 	count_types(objects);

@@ -32,7 +32,7 @@ bool object_in_block(const struct heap_view *view, const struct block *block, co
 {
 	block_tag tag = view->map->tags[block->id];
 	uint64_t before = tag_preheader(tag);
-	uint64_t size = block->guards ? guarded_request(bytes, block->size) : block->size;
+	uint64_t size = block_room(block, bytes);
 
 	if (tag_state(tag) != BLOCK_OBJECT || size < before)
 		return false;

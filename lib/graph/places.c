@@ -18,11 +18,26 @@
 struct search {
 	struct places *places;
 	const struct root_sources *sources;
-	struct ranges taken;    /* by allocators and Python frames; joined */
+	struct ranges taken;    /* by allocators, as far as known, and Python frames; joined */
 	VECTOR(vaddr) pointers; /* thread pointers, in order */
 	uint64_t tls_bytes;     /* on each side of them */
 	bool failed;            /* out of memory */
 };
+
+/* Lists the blocks that are known of a heap which is not walked. */
+static bool add_known_blocks(struct search *search, const struct heap *heap)
+{
+	const struct block_map *map = search->sources->view->map;
+
+	for (size_t i = heap->first; i < heap->first + heap->count; i++) {
+		const struct chunk *chunk = &map->malloc.chunks.items[i];
+
+		if (map->tags[map->first_chunk + i] != BLOCK_UNSEEN &&
+		    !ranges_add(&search->taken, chunk->start, chunk->start + chunk->size))
+			return false;
+	}
+	return true;
+}
 
 /* Lists what allocators and Python frames have. */
 static bool find_taken(struct search *search)
@@ -33,8 +48,11 @@ static bool find_taken(struct search *search)
 	if (!blocks_add_taken(&search->taken, view->map, view->python))
 		return false;
 	for (size_t i = 0; i < malloc->heaps.count; i++) {
-		if (!ranges_add(&search->taken, malloc->heaps.items[i].start,
-				malloc->heaps.items[i].end))
+		const struct heap *heap = &malloc->heaps.items[i];
+
+		if (heap->kind == HEAP_FOREIGN
+			    ? !add_known_blocks(search, heap)
+			    : !ranges_add(&search->taken, heap->start, heap->end))
 			return false;
 	}
 	ranges_join(&search->taken);

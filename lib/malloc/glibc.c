@@ -298,8 +298,7 @@ static int compare_heaps(const void *a, const void *b)
 	return left->start < right->start ? -1 : left->start > right->start;
 }
 
-/* Brings heaps, and with them their chunks, into the order of addresses. */
-static bool order_heaps(struct malloc_map *map)
+bool glibc_order_heaps(struct malloc_map *map)
 {
 	struct chunk *ordered = malloc((map->chunks.count + 1) * sizeof(*ordered));
 	size_t count = 0;
@@ -336,8 +335,8 @@ struct memheap_error *malloc_load(struct malloc_map *map, const struct image *im
 		if (!add_thread_heaps(map, image, i, taken, gaps))
 			return &error_no_memory;
 	}
-	if (!order_heaps(map) || !glibc_find_mmapped(map, image, taken) || !order_heaps(map) ||
-	    !malloc_find_unwalked(map, image, modules, taken, gaps))
+	if (!glibc_order_heaps(map) || !glibc_find_mmapped(map, image, taken) ||
+	    !glibc_order_heaps(map) || !malloc_find_unwalked(map, image, modules, taken, gaps))
 		return &error_no_memory;
 	glibc_mark_lists(map, image, gaps);
 	return NULL;

@@ -44,6 +44,10 @@ bool glibc_find_main_arena(struct malloc_map *map, const struct image *image,
 void glibc_find_mmap_counters(struct malloc_map *map, const struct image *image,
 			      const struct modules *modules, vaddr heap_start);
 
+/* Brings heaps, and with them their chunks, into the order of addresses; false when out of memory.
+ */
+bool glibc_order_heaps(struct malloc_map *map);
+
 /* Marks the chunks that are in fastbins and thread caches. */
 void glibc_mark_lists(struct malloc_map *map, const struct image *image, struct gaps *gaps);
 

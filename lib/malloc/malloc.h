@@ -18,24 +18,34 @@ enum chunk_state {
 	CHUNK_STATES
 };
 
+/* Where in a chunk an object begins: so many bytes behind its start, and one. */
+enum chunk_begins {
+	BEGINS_ANYWHERE, /* nobody knows */
+	BEGINS_HERE,
+	BEGINS_NOWHERE = 255,
+};
+
 /* One chunk: what the program sees of it. Its header lies in the 8 (mmapped: 16) bytes before. */
 struct chunk {
 	vaddr start;
-	uint64_t size : 56; /* usable bytes */
-	uint64_t state : 8; /* enum chunk_state */
+	uint64_t size : 48;  /* usable bytes */
+	uint64_t state : 8;  /* enum chunk_state */
+	uint64_t begins : 8; /* enum chunk_begins */
 };
 
 enum heap_kind {
 	HEAP_MAIN,    /* grown by brk */
 	HEAP_THREAD,  /* of a thread arena */
 	HEAP_MMAPPED, /* one mmapped chunk */
+	HEAP_FOREIGN, /* of another allocator: its chunks are the blocks that are known */
 };
 
 /* A contiguous stretch of memory that malloc manages. */
 struct heap {
 	vaddr start, end;
 	enum heap_kind kind;
-	uint32_t arena; /* index; 0 is the main arena; mmapped chunks have none */
+	uint32_t arena; /* index; 0 is the main arena; mmapped chunks have none; of a foreign one
+			   its index in `foreign` */
 	size_t first;   /* its chunks: first .. first + count - 1 */
 	size_t count;
 	uint64_t damaged; /* bytes behind chunks whose size makes no sense */
@@ -46,13 +56,13 @@ struct malloc_arena {
 	uint64_t system_bytes;
 };
 
-/* Allocators that are known by name, and not looked into. */
+/* Allocators that are known by name, and not walked. */
 enum foreign_kind { FOREIGN_NONE, FOREIGN_JEMALLOC, FOREIGN_TCMALLOC, FOREIGN_MUSL, FOREIGN_KINDS };
 
 /* A stretch of memory of such an allocator. */
 struct foreign_range {
 	vaddr start, end;
-	enum foreign_kind kind;
+	enum foreign_kind kind; /* NONE: it may be one's, where no malloc is known */
 };
 
 struct malloc_map {
@@ -85,6 +95,10 @@ struct memheap_error *malloc_load(struct malloc_map *map, const struct image *im
 				  struct gaps *gaps);
 
 void malloc_unload(struct malloc_map *map);
+
+/* Adds blocks in `foreign` that are known, by start and without overlaps, as chunks that are used:
+ * the chunks get other indices. False when out of memory. */
+bool malloc_add_known(struct malloc_map *map, const struct chunk *blocks, size_t count);
 
 /* The heap that holds `at`, or NULL. */
 const struct heap *malloc_find_heap(const struct malloc_map *map, vaddr at);

@@ -2,7 +2,7 @@
 /*
  * Anonymous memory that is nobody's: where no malloc is known, it may be another allocator's.
  *
- * What other allocators have is not looked into, but it is told apart: all that the data of the
+ * What other allocators have is not walked, but it is told apart: all that the data of the
  * allocator's module leads to, by words that are addresses, directly or through memory that is its
  * own already. Its descriptors are found from its data, and its pages from those (jemalloc's
  * extents, tcmalloc's free lists, the groups of musl's mallocng).
@@ -37,7 +37,7 @@ static const struct {
 const char *foreign_name(enum foreign_kind kind)
 {
 	static const char *const names[FOREIGN_KINDS] = {
-		[FOREIGN_NONE] = "nobody",
+		[FOREIGN_NONE] = "unknown",
 		[FOREIGN_JEMALLOC] = "jemalloc",
 		[FOREIGN_TCMALLOC] = "tcmalloc",
 		[FOREIGN_MUSL] = "musl",
@@ -286,14 +286,51 @@ static bool keep(struct malloc_map *map, const struct rest *rest, struct gaps *g
 		gap_add(gaps, GAP_MALLOC_UNKNOWN, range->start, range->end - range->start);
 		if (!ranges_add(&map->unwalked, range->start, range->end))
 			return false;
-		if (range->kind == FOREIGN_NONE)
+		kept = map->foreign.count ? &map->foreign.items[map->foreign.count - 1] : NULL;
+		/* a block may reach over the border of two segments */
+		if (kept && kept->end == range->start && kept->kind == range->kind) {
+			kept->end = range->end;
 			continue;
+		}
 		kept = vector_push(&map->foreign);
 		if (!kept)
 			return false;
 		*kept = *range;
 	}
 	return true;
+}
+
+bool malloc_add_known(struct malloc_map *map, const struct chunk *blocks, size_t count)
+{
+	size_t before = map->heaps.count, next = 0;
+
+	for (size_t i = 0; i < map->foreign.count; i++) {
+		const struct foreign_range *range = &map->foreign.items[i];
+		size_t first = map->chunks.count;
+		struct heap *heap;
+
+		for (; next < count && blocks[next].start < range->end; next++) {
+			struct chunk *chunk = vector_push(&map->chunks);
+
+			if (!chunk)
+				return false;
+			*chunk = blocks[next];
+		}
+		if (map->chunks.count == first)
+			continue;
+		heap = vector_push(&map->heaps);
+		if (!heap)
+			return false;
+		*heap = (struct heap){
+			.start = range->start,
+			.end = range->end,
+			.kind = HEAP_FOREIGN,
+			.arena = (uint32_t)i,
+			.first = first,
+			.count = map->chunks.count - first,
+		};
+	}
+	return !before || glibc_order_heaps(map);
 }
 
 bool malloc_find_unwalked(struct malloc_map *map, const struct image *image,

@@ -286,6 +286,30 @@ static void tells_another_allocator_by_what_its_data_leads_to(void **state)
 	tear_down(&memory);
 }
 
+static void keeps_blocks_that_are_known_between_its_own(void **state)
+{
+	const struct chunk known[] = {
+		{ HEAP_AT + 64, 100, CHUNK_USED, BEGINS_HERE },
+		{ HEAP_AT + 168, 8, CHUNK_USED, BEGINS_NOWHERE },
+	};
+	struct process_memory memory;
+	const struct heap *heap;
+
+	(void)state;
+	set_up(&memory);
+	memory.module.path = "/lib/libjemalloc.so.2";
+	load(&memory);
+	assert_true(malloc_add_known(&memory.map, known, 2));
+	heap = malloc_find_heap(&memory.map, HEAP_AT + 64);
+	assert_non_null(heap);
+	assert_int_equal(heap->kind, HEAP_FOREIGN);
+	assert_int_equal(malloc_find_chunk(&memory.map, heap, HEAP_AT + 163), 0);
+	assert_int_equal(malloc_find_chunk(&memory.map, heap, HEAP_AT + 164), SIZE_MAX);
+	assert_int_equal(malloc_find_chunk(&memory.map, heap, HEAP_AT + 175), 1);
+	assert_int_equal(malloc_find_chunk(&memory.map, heap, HEAP_AT), SIZE_MAX);
+	tear_down(&memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +322,7 @@ int main(void)
 		cmocka_unit_test(leaves_memory_of_others_alone),
 		cmocka_unit_test(reports_what_cannot_be_walked),
 		cmocka_unit_test(tells_another_allocator_by_what_its_data_leads_to),
+		cmocka_unit_test(keeps_blocks_that_are_known_between_its_own),
 	};
 
 	return RUN_TESTS(tests);
