@@ -40,7 +40,7 @@ static struct memheap_error *check_memory(const struct live *live)
 	memory_read(&memory, live->pid);
 	if (memory.limit == MEMORY_UNKNOWN || memory.used == MEMORY_UNKNOWN)
 		return NULL;
-	room = memory.limit - MIN(memory.limit, memory.used);
+	room = memory.limit - MIN(memory.limit, memory.used - MIN(memory.used, memory.unused));
 	if (room >= needed)
 		return NULL;
 	return error_create(MEMHEAP_FAILED,

@@ -21,34 +21,72 @@ struct version {
 	const char *mark; /* how its line in /proc/PID/cgroup goes on behind the number */
 	const char *directory;
 	const char *limit, *used;
+	const char *unused; /* pages of files that nobody used lately: a line of memory.stat */
 };
 
 static const struct version versions[] = {
-	{ ":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes" },
-	{ "::", "/sys/fs/cgroup", "memory.max", "memory.current" },
+	{ ":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+	  "\ntotal_inactive_file " },
+	{ "::", "/sys/fs/cgroup", "memory.max", "memory.current", "\ninactive_file " },
 };
 
-/* MEMORY_UNKNOWN when the file has no number. */
-static uint64_t read_number(const char *directory, const char *group, const char *name)
+/* The text of a file of the group below `root`; NULL with errno. */
+static char *read_file(const char *root, const struct version *version, const char *group,
+		       const char *name)
 {
-	char path[PATH_MAX], text[32], *end;
-	ssize_t size;
-	uint64_t number;
+	char path[PATH_MAX];
 
-	if (snprintf(path, sizeof(path), "%s%s/%s", directory, group, name) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s%s%s/%s", root, version->directory, group, name) >=
+	    (int)sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	return proc_read_path(path, NULL);
+}
+
+/* MEMORY_UNKNOWN when the file has no number. */
+static uint64_t read_number(const char *root, const struct version *version, const char *group,
+			    const char *name)
+{
+	_cleanup_free_ char *text = read_file(root, version, group, name);
+	uint64_t number;
+	char *end;
+
+	if (!text)
 		return MEMORY_UNKNOWN;
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (size <= 0)
-		return MEMORY_UNKNOWN;
-	text[size] = '\0';
 	errno = 0;
 	number = strtoull(text, &end, 10);
 	return end == text || errno || number >= NO_LIMIT ? MEMORY_UNKNOWN : number;
 }
 
+/* What the kernel takes back first when the group needs memory. */
+static uint64_t read_unused(const char *root, const struct version *version, const char *group)
+{
+	_cleanup_free_ char *text = read_file(root, version, group, "memory.stat");
+	const char *line = text ? strstr(text, version->unused) : NULL;
+
+	return line ? strtoull(line + strlen(version->unused), NULL, 10) : 0;
+}
+
+/* Whether the process is in that group: each line is the number of one. Where its threads have
+ * groups of their own there are no such lines: EOPNOTSUPP. */
+static bool has_process(const char *root, const struct version *version, const char *group,
+			pid_t pid)
+{
+	_cleanup_free_ char *text = read_file(root, version, group, "cgroup.procs");
+
+	if (!text)
+		return errno == EOPNOTSUPP;
+	for (char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		if (strtol(line, NULL, 10) == pid)
+			return true;
+	}
+	return false;
+}
+
 /* The tightest limit of the group and those around it. */
-static void read_group(struct live_memory *memory, const struct version *version, char *group)
+static void read_group(struct live_memory *memory, const char *root, const struct version *version,
+		       char *group)
 {
 	for (;;) {
 		char *slash = strrchr(group, '/');
@@ -56,15 +94,32 @@ static void read_group(struct live_memory *memory, const struct version *version
 
 		if (!strcmp(group, "/"))
 			*group = '\0';
-		limit = read_number(version->directory, group, version->limit);
+		limit = read_number(root, version, group, version->limit);
 		if (limit < memory->limit) {
 			memory->limit = limit;
-			memory->used = read_number(version->directory, group, version->used);
+			memory->used = read_number(root, version, group, version->used);
+			memory->unused = read_unused(root, version, group);
 		}
 		if (!slash)
 			return;
 		*slash = '\0';
 	}
+}
+
+/* In another container the group is not where its path says: that begins at a root which we have
+ * not. There the process itself sees its group, as root of all that it sees. */
+static void find_group(struct live_memory *memory, pid_t pid, const struct version *version,
+		       char *group)
+{
+	char root[64], top[] = "";
+
+	if (has_process("", version, group, pid)) {
+		read_group(memory, "", version, group);
+		return;
+	}
+	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
+	if (has_process(root, version, top, pid))
+		read_group(memory, root, version, top);
 }
 
 static void read_groups(struct live_memory *memory, pid_t pid)
@@ -82,7 +137,7 @@ static void read_groups(struct live_memory *memory, pid_t pid)
 			size_t length = strlen(versions[i].mark);
 
 			if (!strncmp(line, versions[i].mark, length))
-				read_group(memory, &versions[i], line + length);
+				find_group(memory, pid, &versions[i], line + length);
 		}
 	}
 }

@@ -14,10 +14,16 @@
 
 char *proc_read(pid_t pid, const char *name, size_t *size)
 {
-	size_t used = 0, room = 0;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	return proc_read_path(path, size);
+}
+
+char *proc_read_path(const char *path, size_t *size)
+{
+	size_t used = 0, room = 0;
+
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	if (fd < 0)

@@ -29,6 +29,7 @@ uint64_t proc_stat(pid_t pid, unsigned number);
 
 /* The file /proc/PID/NAME with a NUL behind it, which the caller frees; NULL with errno. */
 char *proc_read(pid_t pid, const char *name, size_t *size);
+char *proc_read_path(const char *path, size_t *size);
 
 /* One line of /proc/PID/maps. */
 struct mapping {
