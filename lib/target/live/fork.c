@@ -97,7 +97,10 @@ void live_kill_child(const struct live_child *child)
 
 	if (child->pid <= 0)
 		return;
-	kill(child->pid, SIGKILL);
+	/* that takes CAP_KILL where it is another user's; as its tracer we may always (Linux 5.19,
+	 * kernel/ptrace.c; before, it goes on to where it ends itself) */
+	if (kill(child->pid, SIGKILL))
+		ptrace(PTRACE_KILL, child->pid, NULL, NULL);
 	while (waitpid(child->pid, &status, __WALL) == child->pid && WIFSTOPPED(status))
 		;
 }
