@@ -91,6 +91,47 @@ def test_another_user(sleeper):
     message = refused(4, 'analyze', str(sleeper.pid), user=65534, group=65534, extra_groups=[])
     assert 'belongs to another user' in message and 'CAP_SYS_PTRACE' in message
     assert 'docker run --cap-add=SYS_PTRACE' in message and 'shareProcessNamespace' in message
+    for mode in 'fork', 'stop', 'precopy', 'nostop':
+        assert 'belongs to another user' in refused(4, 'info', str(sleeper.pid), '--mode', mode,
+                                                    user=65534, group=65534, extra_groups=[])
+
+
+def test_another_group():
+    """As with docker exec --user 65534, which is group 0."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    process = subprocess.Popen(['sleep', '1000'], user=65534, group=65534, extra_groups=[])
+    try:
+        message = refused(4, 'info', str(process.pid), user=65534, group=0, extra_groups=[])
+        assert 'another user or group (65534:65534; memheap has 65534:0)' in message
+        assert 'docker exec --user 65534:65534' in message
+        assert harness.memheap('info', str(process.pid), user=65534, group=65534,
+                               extra_groups=[]).code == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_capability_alone(sleeper):
+    """As by setcap cap_sys_ptrace+ep: the files in /proc are another user's all the same."""
+    if os.geteuid() != 0 or not shutil.which('setpriv'):
+        pytest.skip('only root, with setpriv, can set this up')
+
+    def with_capabilities(*names, mode='auto'):
+        names = ','.join('+' + name for name in names)
+        return memheap_from(['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups',
+                             '--inh-caps', names, '--ambient-caps', names],
+                            'info', str(sleeper.pid), '--mode', mode)
+
+    result = with_capabilities('sys_ptrace')
+    assert result.returncode == 4 and 'but not CAP_DAC_READ_SEARCH' in result.stderr, result.stderr
+    assert 'setcap cap_sys_ptrace,cap_dac_read_search+ep' in result.stderr
+    # the frozen copy is ended although it may not be sent a signal
+    for mode in MODES:
+        result = with_capabilities('sys_ptrace', 'dac_read_search', mode=mode)
+        assert result.returncode == 0, (mode, result.stderr)
+    with open('/proc/%d/task/%d/children' % (sleeper.pid, sleeper.pid)) as file:
+        assert file.read() == ''
 
 
 FILTER = '''

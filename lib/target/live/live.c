@@ -264,6 +264,8 @@ struct memheap_error *live_load(struct target *target, const char *path,
 	if (options->mode != MEMHEAP_MODE_NOSTOP)
 		error = refuse_tracer(live->pid, &live->status);
 	if (!error)
+		error = refuse_memory(live->pid);
+	if (!error)
 		error = take_process(live, options, parallel);
 	if (error)
 		return explain(error, live);
