@@ -25,7 +25,8 @@ pytestmark = pytest.mark.skipif(harness.why_not_live() is not None,
                                 reason='no process can be looked at here: %s' %
                                 harness.why_not_live())
 
-MODES = ['fork', 'stop', 'precopy', 'nostop']
+HAS_PRECOPY = tuple(map(int, re.findall(r'\d+', os.uname().release)[:2])) >= (6, 7)
+MODES = ['fork', 'stop', *(['precopy'] if HAS_PRECOPY else []), 'nostop']
 # tests/bench/live does the same on every interpreter
 WAYS = [('newest', 'zoo', 'waiting/' + mode) for mode in MODES] + \
     [('newest', 'threads', 'stopped/' + mode) for mode in ('fork', 'stop')] + \
@@ -124,9 +125,16 @@ def test_auto_takes_the_gentle_way(waiting):
                               .stdout)['snapshot']
         assert snapshot['mode'] == 'precopy' or (
             snapshot['mode'] == 'fork' and 'precopy: ' in snapshot['passed_over'])
+        assert ('PAGEMAP_SCAN' in (snapshot['passed_over'] or '')) != HAS_PRECOPY
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.skipif(HAS_PRECOPY, reason='this kernel can do it')
+def test_precopy_says_what_it_takes(sleeper):
+    """Before Linux 6.7; and the process is not even stopped."""
+    assert 'PAGEMAP_SCAN' in refused(1, 'info', str(sleeper.pid), '--mode', 'precopy')
 
 
 def test_seccomp_is_not_provoked():
@@ -538,7 +546,7 @@ def read_core(path, at, size):
     raise AssertionError('%x is not in %s' % (at, path))
 
 
-@pytest.mark.parametrize('mode', ['fork', 'stop', 'precopy'])
+@pytest.mark.parametrize('mode', [mode for mode in MODES if mode != 'nostop'])
 def test_all_is_of_one_moment(mode, newest, tmp_path):
     """Pages that are written in order, and given back all at once, in a core are so too: nothing of
     them is older or newer than the rest."""

@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 
 #include "../../base/cleanup.h"
+#include "common.h"
 
 #define PAGE_BYTES       4096UL
 #define HUGE_BYTES       (2UL << 20)
@@ -94,6 +95,15 @@ struct memheap_error *capture_survey(struct capture *capture)
 	return NULL;
 }
 
+struct memheap_error *capture_prepare(struct capture *capture)
+{
+	struct memheap_error *error = capture_survey(capture);
+
+	if (!error && !common_find(&capture->common, capture->pid, &capture->pages))
+		error = error_create_errno("cannot read what process %d shares", (int)capture->pid);
+	return error;
+}
+
 static bool starts_with(const char *text, const char *start)
 {
 	return text && !strncmp(text, start, strlen(start));
@@ -142,6 +152,14 @@ static enum portion judge(const struct capture *capture, const struct mapping *m
 	return mapping->offset || !(mapping->permissions & PF_R) ? TAKE_NOTHING : TAKE_HEADER;
 }
 
+static bool is_common(const struct capture *capture, vaddr start, vaddr end)
+{
+	size_t found = pages_after(&capture->common, start);
+
+	return capture->all_common || (found < capture->common.list.count &&
+				       capture->common.list.items[found].start < end);
+}
+
 /* Adds [start, end) of a mapping whose bytes go to `bytes`, in pieces. */
 static bool add_pieces(struct capture *capture, const struct mapping *mapping, uint8_t *bytes,
 		       vaddr start, vaddr end)
@@ -156,6 +174,7 @@ static bool add_pieces(struct capture *capture, const struct mapping *mapping, u
 			.at = start,
 			.to = bytes + (start - mapping->start),
 			.size = (uint32_t)(next - start),
+			.common = is_common(capture, start, next),
 		};
 		capture->bytes += next - start;
 		start = next;
@@ -277,8 +296,9 @@ struct memheap_error *capture_populate(struct capture *capture)
 	return NULL;
 }
 
-/* What can't be read as the process could read it, page by page: PROT_NONE. */
-static void read_forced(const struct capture *capture, struct capture_piece *piece)
+/* Reads what can't be read as the process could read it, page by page (PROT_NONE), or must not be.
+ */
+static void read_file(const struct capture *capture, struct capture_piece *piece)
 {
 	char path[64];
 
@@ -300,12 +320,12 @@ void capture_copy_piece(const struct capture *capture, struct capture_piece *pie
 	struct iovec from = { (void *)(uintptr_t)piece->at, piece->size }; /* NOLINT */
 	/* the kernel may hold a lock of its memory, for which the process waits if it maps some */
 	const struct live_priority before = live_hurry();
-	ssize_t done = process_vm_readv(capture->source, &to, 1, &from, 1, 0);
+	ssize_t done = piece->common ? 0 : process_vm_readv(capture->source, &to, 1, &from, 1, 0);
 
-	live_relax(&before);
 	piece->copied = done > 0 ? (uint32_t)done : 0;
 	if (piece->copied < piece->size)
-		read_forced(capture, piece);
+		read_file(capture, piece);
+	live_relax(&before);
 }
 
 static void copy(void *context, unsigned worker, size_t begin, size_t end)
@@ -491,6 +511,7 @@ void capture_deinit(struct capture *capture)
 	mirror_deinit(&capture->mirror);
 	mappings_deinit(&capture->mappings);
 	pages_deinit(&capture->pages);
+	pages_deinit(&capture->common);
 	pages_deinit(&capture->whole);
 	pages_deinit(&capture->unread);
 	threads_deinit(&capture->threads);

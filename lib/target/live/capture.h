@@ -28,6 +28,7 @@ struct capture_piece {
 	uint8_t *to;
 	uint32_t size, copied; /* fewer when it could not be read */
 	bool settled;          /* it was copied before */
+	bool common;           /* another process may have some of it too */
 };
 
 struct capture {
@@ -42,6 +43,8 @@ struct capture {
 	size_t auxv_size;
 	VECTOR(struct capture_plan) plans; /* one for each mapping */
 	VECTOR(struct capture_piece) pieces;
+	struct page_list common; /* pages that other processes may have too: see common.h */
+	bool all_common;         /* as that of a frozen copy */
 	struct page_list whole;  /* mappings of files that were copied in full */
 	struct page_list unread; /* what of them could not be read */
 	uint64_t bytes;          /* of all pieces */
@@ -51,6 +54,9 @@ struct capture {
 
 /* Reads mappings and pages as they are now. */
 struct memheap_error *capture_survey(struct capture *capture);
+
+/* The same, and which of them other processes may have too. */
+struct memheap_error *capture_prepare(struct capture *capture);
 
 /* Which pages there are, in `source`; of shared mappings in `pid`. False with errno. */
 bool capture_pages(struct capture *capture);

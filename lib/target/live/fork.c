@@ -211,6 +211,7 @@ static struct memheap_error *read_child(struct capture *capture, const struct li
 	struct memheap_error *error = NULL;
 
 	capture->source = child->pid;
+	capture->all_common = true;
 	if (!capture_pages(capture))
 		error = error_create_errno("cannot read the pages of the child");
 	if (!error)

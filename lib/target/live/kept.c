@@ -49,6 +49,7 @@ struct memheap_error *kept_copy(struct capture *kept, const struct capture *capt
 		.pid = capture->pid,
 		.source = capture->pid,
 		.parallel = capture->parallel,
+		.all_common = true,
 		.deadline_ns = deadline_ns,
 	};
 	if (mapped_pages(capture->pid) == mapped_pages(child))

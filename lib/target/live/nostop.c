@@ -176,7 +176,7 @@ struct memheap_error *live_nostop(struct live_attempt *attempt)
 {
 	struct capture *capture = attempt->capture;
 	uint64_t least = UINT64_MAX;
-	struct memheap_error *error = capture_survey(capture);
+	struct memheap_error *error = capture_prepare(capture);
 
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");

@@ -97,6 +97,22 @@ static struct pm_scan_arg make_request(const struct slice *slice, enum page_quer
 	return request;
 }
 
+static int open_pagemap(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+bool pages_can_protect(pid_t pid)
+{
+	struct pm_scan_arg nothing = { .size = sizeof(nothing) };
+
+	_cleanup_close_ int fd = open_pagemap(pid);
+	return fd < 0 || ioctl(fd, PAGEMAP_SCAN, &nothing) >= 0 || errno != ENOTTY;
+}
+
 /* While the kernel looks, the process waits if it maps memory: it shall not look for long, and not
  * be preempted. */
 static int ask_kernel(int fd, struct pm_scan_arg *request)
@@ -173,14 +189,6 @@ static bool read_words(struct page_list *pages, int fd, vaddr start, vaddr end)
 		start += count * PAGE_BYTES;
 	}
 	return true;
-}
-
-static int open_pagemap(pid_t pid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
-	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static void scan_slices(void *context, unsigned worker, size_t begin, size_t end)

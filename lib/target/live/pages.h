@@ -39,6 +39,9 @@ struct page_scan {
  */
 bool pages_scan(struct page_list *pages, const struct page_scan *scan);
 
+/* Whether the kernel can be asked for more than PAGES_PRESENT. */
+bool pages_can_protect(pid_t pid);
+
 /* Puts what changed in place of what was there; only that counts as written. False when out of
  * memory. */
 bool pages_update(struct page_list *pages, const struct page_list *changed);

@@ -279,7 +279,10 @@ static struct memheap_error *prepare(const struct live_attempt *attempt, struct 
 
 	if (refusal)
 		return error_create(MEMHEAP_FAILED, "%s", refusal);
-	error = capture_survey(capture);
+	if (!pages_can_protect(capture->pid))
+		return error_create(MEMHEAP_FAILED, "this kernel cannot tell which pages were "
+						    "written since (PAGEMAP_SCAN): Linux 6.7 can");
+	error = capture_prepare(capture);
 	if (!error)
 		error = inject_find(gadgets, capture->pid, &capture->mappings);
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))

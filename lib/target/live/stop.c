@@ -5,7 +5,7 @@
 /* Everything that the pause would have to wait for is done before. */
 static struct memheap_error *prepare(struct capture *capture)
 {
-	struct memheap_error *error = capture_survey(capture);
+	struct memheap_error *error = capture_prepare(capture);
 
 	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
 		error = error_create_errno("cannot reserve address space");
