@@ -166,8 +166,10 @@ static void man_live(FILE *out)
 	      "Who may look at a process is decided by the rules of *ptrace*(2): its own user if "
 	      "it has no capabilities that memheap lacks, else CAP\\_SYS\\_PTRACE; "
 	      "kernel.yama.ptrace\\_scope may forbid more. A refusal (exit status 4) names the "
-	      "rule. For Docker: *--cap-add=SYS\\_PTRACE*, and *--pid=container:NAME* for a "
-	      "container beside. For Kubernetes: *shareProcessNamespace: true* and "
+	      "rule; *nostop* is under the same. For Docker: memheap as the user and group of the "
+	      "process (*docker exec --user*), else as root with *--cap-add=SYS\\_PTRACE*, and "
+	      "*--pid=container:NAME* for a container beside. For Kubernetes: "
+	      "*shareProcessNamespace: true*, and the same user or *runAsUser: 0* with "
 	      "*securityContext.capabilities.add: \\[SYS\\_PTRACE\\]*.\n\n",
 	      out);
 }
