@@ -20,7 +20,6 @@ struct live_memory {
 	uint64_t rss, anonymous, file, shared; /* the first is the sum of the others */
 	uint64_t swap, peak;
 	uint64_t limit, used; /* of the cgroup; unknown: no limit */
-	uint64_t unused;      /* of `used`, what the kernel takes back when memory is short */
 };
 
 struct taking {

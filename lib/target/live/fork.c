@@ -34,13 +34,9 @@
 /* Memory that may be needed while the child lives: pages that the process writes are doubled. */
 static struct memheap_error *check_memory(const struct live *live)
 {
-	uint64_t needed = MAX(live->status.rss / 4, 16UL << 20), room;
-	struct live_memory memory;
+	uint64_t needed = MAX(live->status.rss / 4, 16UL << 20), room = memory_room(live->pid);
 
-	memory_read(&memory, live->pid);
-	if (memory.limit == MEMORY_UNKNOWN || memory.used == MEMORY_UNKNOWN)
-		return NULL;
-	room = memory.limit - MIN(memory.limit, memory.used - MIN(memory.used, memory.unused));
+	/* no limit is more than all */
 	if (room >= needed)
 		return NULL;
 	return error_create(MEMHEAP_FAILED,

@@ -84,8 +84,14 @@ static bool has_process(const char *root, const struct version *version, const c
 	return false;
 }
 
+/* A limit, and what of it is used; unknown: there is none. */
+struct limit {
+	uint64_t limit, used;
+	uint64_t unused; /* of `used`, what the kernel takes back when memory is short */
+};
+
 /* The tightest limit of the group and those around it. */
-static void read_group(struct live_memory *memory, const char *root, const struct version *version,
+static void read_group(struct limit *tightest, const char *root, const struct version *version,
 		       char *group)
 {
 	for (;;) {
@@ -95,10 +101,10 @@ static void read_group(struct live_memory *memory, const char *root, const struc
 		if (!strcmp(group, "/"))
 			*group = '\0';
 		limit = read_number(root, version, group, version->limit);
-		if (limit < memory->limit) {
-			memory->limit = limit;
-			memory->used = read_number(root, version, group, version->used);
-			memory->unused = read_unused(root, version, group);
+		if (limit < tightest->limit) {
+			tightest->limit = limit;
+			tightest->used = read_number(root, version, group, version->used);
+			tightest->unused = read_unused(root, version, group);
 		}
 		if (!slash)
 			return;
@@ -108,25 +114,26 @@ static void read_group(struct live_memory *memory, const char *root, const struc
 
 /* In another container the group is not where its path says: that begins at a root which we have
  * not. There the process itself sees its group, as root of all that it sees. */
-static void find_group(struct live_memory *memory, pid_t pid, const struct version *version,
+static void find_group(struct limit *tightest, pid_t pid, const struct version *version,
 		       char *group)
 {
 	char root[64], top[] = "";
 
 	if (has_process("", version, group, pid)) {
-		read_group(memory, "", version, group);
+		read_group(tightest, "", version, group);
 		return;
 	}
 	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
 	if (has_process(root, version, top, pid))
-		read_group(memory, root, version, top);
+		read_group(tightest, root, version, top);
 }
 
-static void read_groups(struct live_memory *memory, pid_t pid)
+static void read_groups(struct limit *tightest, pid_t pid)
 {
 	_cleanup_free_ char *text = proc_read(pid, "cgroup", NULL);
 	char *line = text, *next;
 
+	*tightest = (struct limit){ .limit = MEMORY_UNKNOWN, .used = MEMORY_UNKNOWN };
 	for (; line && *line; line = next) {
 		next = strchr(line, '\n');
 		if (!next)
@@ -137,7 +144,7 @@ static void read_groups(struct live_memory *memory, pid_t pid)
 			size_t length = strlen(versions[i].mark);
 
 			if (!strncmp(line, versions[i].mark, length))
-				find_group(memory, pid, &versions[i], line + length);
+				find_group(tightest, pid, &versions[i], line + length);
 		}
 	}
 }
@@ -145,11 +152,13 @@ static void read_groups(struct live_memory *memory, pid_t pid)
 void memory_read(struct live_memory *memory, pid_t pid)
 {
 	struct proc_status status = { 0 };
+	struct limit tightest;
 
+	read_groups(&tightest, pid);
 	*memory = (struct live_memory){
 		.rss = MEMORY_UNKNOWN,
-		.limit = MEMORY_UNKNOWN,
-		.used = MEMORY_UNKNOWN,
+		.limit = tightest.limit,
+		.used = tightest.used,
 	};
 	if (proc_status(pid, &status)) {
 		memory->rss = status.rss;
@@ -159,7 +168,17 @@ void memory_read(struct live_memory *memory, pid_t pid)
 		memory->swap = status.swap;
 		memory->peak = status.peak;
 	}
-	read_groups(memory, pid);
+}
+
+uint64_t memory_room(pid_t pid)
+{
+	struct limit tightest;
+
+	read_groups(&tightest, pid);
+	if (tightest.limit == MEMORY_UNKNOWN || tightest.used == MEMORY_UNKNOWN)
+		return MEMORY_UNKNOWN;
+	return tightest.limit -
+	       MIN(tightest.limit, tightest.used - MIN(tightest.used, tightest.unused));
 }
 
 uint64_t memory_share(pid_t pid)
