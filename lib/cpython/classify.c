@@ -227,5 +227,6 @@ bool judge_address(const struct judge *judge, vaddr at, vaddr start, vaddr end, 
 	candidate.bytes = bytes - preheader;
 	candidate.at = at - preheader;
 	candidate.size = end - candidate.at;
-	return judge_at(judge, &candidate, preheader, ret);
+	candidate.begins = (uint8_t)(BEGINS_HERE + preheader);
+	return judge_header(judge, &candidate, ret);
 }
