@@ -522,6 +522,7 @@ def make_core(interpreter, program, *arguments, how=None):
             pytest.skip('%s: %s' % (core, line[len('skipped: '):].strip()))
         raise RuntimeError('%s: %r %s' % (core, line, core.text('stderr.txt')[-2000:]))
     if how == 'gcore':
+        await_rest(int(core.text('child.pid')))
         subprocess.run(['gcore', '-o', os.path.join(directory, 'core'), core.text('child.pid')],
                        check=True, capture_output=True)
         os.kill(int(core.text('child.pid')), signal.SIGKILL)
