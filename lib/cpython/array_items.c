@@ -9,6 +9,7 @@
 #define SIZE_BITS      3 /* of each size in CONSTANT_ARRAY_ITEM_SIZES */
 #define SIZE_MAX_BYTES 16
 #define GRAIN          16
+#define LEAST_CHUNK    24 /* of glibc's malloc */
 
 /* What is known of the descriptions that arrays have. */
 struct evidence {
@@ -32,7 +33,7 @@ static unsigned sizes_that_fit(uint64_t allocated, uint64_t usable)
 	for (uint64_t size = 1; size <= SIZE_MAX_BYTES; size *= 2) {
 		uint64_t bytes = allocated * size;
 
-		if (bytes <= usable && usable - bytes < MAX((uint64_t)GRAIN, usable / 4 + 1))
+		if (bytes <= usable && usable - bytes < MAX((uint64_t)LEAST_CHUNK, usable / 4 + 1))
 			sizes |= 1U << size;
 	}
 	return sizes;
