@@ -112,14 +112,17 @@ static const struct fingerprint prints_3_10[] = {
 static const struct fingerprint prints_3_11[] = {
 #include "versions/prints_3_11.def"
 #include "versions/prints_numpy.def"
+#include "versions/prints_numpy_2.def"
 };
 static const struct fingerprint prints_3_12[] = {
 #include "versions/prints_3_12.def"
 #include "versions/prints_numpy.def"
+#include "versions/prints_numpy_2.def"
 };
 /* of versions whose own types are named otherwise */
 static const struct fingerprint prints_of_packages[] = {
 #include "versions/prints_numpy.def"
+#include "versions/prints_numpy_2.def"
 };
 #undef PACKAGE_FINGERPRINT
 #undef FINGERPRINT
