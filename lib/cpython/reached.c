@@ -384,8 +384,9 @@ static bool collect(struct search *search, unsigned workers, struct chunk **ret,
 	for (unsigned i = 0; i < workers && *ret; i++) {
 		struct worker *worker = &search->workers[i];
 
-		memcpy(*ret + *count, worker->blocks.items,
-		       worker->blocks.count * sizeof(*worker->blocks.items));
+		if (worker->blocks.count)
+			memcpy(*ret + *count, worker->blocks.items,
+			       worker->blocks.count * sizeof(*worker->blocks.items));
 		*count += worker->blocks.count;
 		free(worker->blocks.items);
 		worker->blocks.items = NULL;
