@@ -33,7 +33,7 @@ static const struct slice slices[] = {
 	  "&",
 	  "other malloc",
 	  { "jemalloc/", "tcmalloc/", "musl/" },
-	  "of another allocator, not looked into",
+	  "what else another allocator has",
 	  0 },
 	{ "░", "-", "malloc free", { "malloc/" }, "free in malloc, headers", 0 },
 	{ "◆",

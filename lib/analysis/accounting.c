@@ -355,11 +355,10 @@ static void add_malloc(struct builder *builder, const struct malloc_sums *sums)
 	add_leaf(builder, sums->guards, "malloc/debug guards");
 	add_leaf(builder, sums->overhead, "malloc/overhead");
 	add_leaf(builder, builder->areas[AREA_JEMALLOC] - sums->known[FOREIGN_JEMALLOC],
-		 "jemalloc/not looked into");
+		 "jemalloc/rest");
 	add_leaf(builder, builder->areas[AREA_TCMALLOC] - sums->known[FOREIGN_TCMALLOC],
-		 "tcmalloc/not looked into");
-	add_leaf(builder, builder->areas[AREA_MUSL] - sums->known[FOREIGN_MUSL],
-		 "musl/not looked into");
+		 "tcmalloc/rest");
+	add_leaf(builder, builder->areas[AREA_MUSL] - sums->known[FOREIGN_MUSL], "musl/rest");
 }
 
 static uint64_t sum_statics(const struct memheap_snapshot *s)

@@ -14,7 +14,6 @@
 
 #define DEPTH_MAX      6000 /* MAXSTACK, Parser/parser.h */
 #define NODES_MAX      (1 << 22)
-#define STRING_MAX     (1 << 20)
 #define EXACT_MAX      1
 #define ALIGNED_MAX    128
 #define ALIGNED_STEP   4
@@ -39,20 +38,6 @@ static uint64_t node_size(const struct measure *measure)
 	return layout_offset(measure->memory->layout, SIZE_SYNTAX_NODE);
 }
 
-static void measure_string(struct measure *measure, vaddr at)
-{
-	size_t length, bytes = 0;
-
-	if (!at)
-		return;
-	if (image_string(measure->memory->image, at, STRING_MAX, &length))
-		bytes = length + 1;
-	else
-		measure->unreadable = true;
-	measure->size += bytes;
-	own(measure, at, bytes, BUFFER_SYNTAX_TREE);
-}
-
 /* Parser/node.c, sizeofchildren(); `budget` ends what no parser has made. */
 static void measure_node(struct measure *measure, vaddr at, uint32_t *budget, int depth)
 {
@@ -68,7 +53,7 @@ static void measure_node(struct measure *measure, vaddr at, uint32_t *budget, in
 	--*budget;
 	count = load_u32(bytes + NODE_CHILD_COUNT);
 	children = load_u64(bytes + NODE_CHILDREN);
-	measure_string(measure, load_u64(bytes + NODE_STR));
+	measure->size += own_string(measure, load_u64(bytes + NODE_STR), BUFFER_SYNTAX_TREE);
 	if (!children)
 		return;
 	room = children_room(count) * node_size(measure);

@@ -10,7 +10,6 @@
 #include <sys/uio.h>
 
 #include "../../base/cleanup.h"
-#include "common.h"
 
 #define PAGE_BYTES       4096UL
 #define HUGE_BYTES       (2UL << 20)
@@ -93,15 +92,6 @@ struct memheap_error *capture_survey(struct capture *capture)
 	if (!capture->mappings.list.count)
 		return error_create(MEMHEAP_FAILED, "process %d has ended", (int)capture->pid);
 	return NULL;
-}
-
-struct memheap_error *capture_prepare(struct capture *capture)
-{
-	struct memheap_error *error = capture_survey(capture);
-
-	if (!error && !common_find(&capture->common, capture->pid, &capture->pages))
-		error = error_create_errno("cannot read what process %d shares", (int)capture->pid);
-	return error;
 }
 
 static bool starts_with(const char *text, const char *start)
@@ -294,6 +284,19 @@ struct memheap_error *capture_populate(struct capture *capture)
 	parallel_for(capture->parallel, "getting memory", capture->pieces.count, 1, populate,
 		     capture);
 	return NULL;
+}
+
+struct memheap_error *capture_prepare(struct capture *capture)
+{
+	struct memheap_error *error = capture_survey(capture);
+
+	if (!error && !pages_find_common(&capture->common, capture->pid, &capture->pages))
+		error = error_create_errno("cannot read what process %d shares", (int)capture->pid);
+	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
+		error = error_create_errno("cannot reserve address space");
+	if (!error)
+		error = capture_plan(capture, SCOPE_ALL);
+	return error ? error : capture_populate(capture);
 }
 
 /* Reads what can't be read as the process could read it, page by page (PROT_NONE), or must not be.

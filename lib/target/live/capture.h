@@ -43,8 +43,9 @@ struct capture {
 	size_t auxv_size;
 	VECTOR(struct capture_plan) plans; /* one for each mapping */
 	VECTOR(struct capture_piece) pieces;
-	struct page_list common; /* pages that other processes may have too: see common.h */
-	bool all_common;         /* as that of a frozen copy */
+	struct page_list
+		common;  /* pages that other processes may have too: see pages_find_common() */
+	bool all_common; /* as that of a frozen copy */
 	struct page_list whole;  /* mappings of files that were copied in full */
 	struct page_list unread; /* what of them could not be read */
 	uint64_t bytes;          /* of all pieces */
@@ -54,9 +55,6 @@ struct capture {
 
 /* Reads mappings and pages as they are now. */
 struct memheap_error *capture_survey(struct capture *capture);
-
-/* The same, and which of them other processes may have too. */
-struct memheap_error *capture_prepare(struct capture *capture);
 
 /* Which pages there are, in `source`; of shared mappings in `pid`. False with errno. */
 bool capture_pages(struct capture *capture);
@@ -78,6 +76,10 @@ struct memheap_error *capture_plan(struct capture *capture, enum scope scope);
 
 /* Gets the memory for all pieces from the system, if there is enough. */
 struct memheap_error *capture_populate(struct capture *capture);
+
+/* All that is done before the process stops: reads mappings, pages, and which of them other
+ * processes may have too, and makes room for a copy of them. */
+struct memheap_error *capture_prepare(struct capture *capture);
 
 /* Copies all pieces, with as many threads as there are processors; stops at the deadline. */
 void capture_copy(struct capture *capture);

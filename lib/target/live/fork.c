@@ -227,20 +227,17 @@ static struct memheap_error *read_child(struct capture *capture, const struct li
 	return NULL;
 }
 
-/* What of it may be asked before it is stopped. */
-static struct memheap_error *prepare(const struct live_attempt *attempt, struct gadgets *gadgets)
+struct memheap_error *live_find_gadgets(const struct live_attempt *attempt, struct gadgets *gadgets)
 {
 	struct capture *capture = attempt->capture;
 	const char *refusal = inject_refusal(&attempt->live->status);
-	struct memheap_error *error;
 
 	if (refusal)
 		return error_create(MEMHEAP_FAILED, "%s", refusal);
 	if (!mappings_read(&capture->mappings, capture->pid))
 		return error_create_errno("cannot read the mappings of process %d",
 					  (int)capture->pid);
-	error = inject_find(gadgets, capture->pid, &capture->mappings);
-	return error ? error : check_memory(attempt->live);
+	return inject_find(gadgets, capture->pid, &capture->mappings);
 }
 
 struct memheap_error *live_fork(struct live_attempt *attempt)
@@ -248,10 +245,12 @@ struct memheap_error *live_fork(struct live_attempt *attempt)
 	struct capture *capture = attempt->capture;
 	struct injection injection = { .pid = capture->pid };
 	struct live_child child = { 0 };
-	struct memheap_error *error = prepare(attempt, &injection.gadgets);
+	struct memheap_error *error = live_find_gadgets(attempt, &injection.gadgets);
 	_cleanup_(capture_deinit) struct capture kept = { 0 };
 	uint64_t deadline_ns;
 
+	if (!error)
+		error = check_memory(attempt->live);
 	if (error)
 		return error;
 	deadline_ns = live_now_ns() + attempt->max_pause_ns;

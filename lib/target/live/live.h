@@ -42,6 +42,10 @@ struct live_child {
 	pid_t inner; /* as the process does */
 };
 
+/* Where its program has what calls are made by; refused where it must not be made to call. */
+struct memheap_error *live_find_gadgets(const struct live_attempt *attempt,
+					struct gadgets *gadgets);
+
 /* Spreads the net below the first of the stopped threads that a call can be made by. */
 bool live_inject_somewhere(struct injection *injection, struct live_threads *threads,
 			   const struct mappings *mappings);

@@ -178,12 +178,6 @@ struct memheap_error *live_nostop(struct live_attempt *attempt)
 	uint64_t least = UINT64_MAX;
 	struct memheap_error *error = capture_prepare(capture);
 
-	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
-		error = error_create_errno("cannot reserve address space");
-	if (!error)
-		error = capture_plan(capture, SCOPE_ALL);
-	if (!error)
-		error = capture_populate(capture);
 	if (!error)
 		capture_copy(capture);
 	for (unsigned i = 0; !error && i < PASSES_MAX; i++) {

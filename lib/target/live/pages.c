@@ -27,6 +27,7 @@
 #define WORD_PRESENT    (1ULL << 63)
 #define WORD_SWAPPED    (1ULL << 62)
 #define WORD_FILE       (1ULL << 61)
+#define WORD_EXCLUSIVE  (1ULL << 56) /* mapped once */
 #define MAPPING_LARGEST (1ULL << 40) /* read word by word; what is larger is reserved space */
 
 /* Adds a run, joined to the one before it if that is of the same kind. */
@@ -160,33 +161,66 @@ static bool ask_regions(struct slice *slice, int fd, enum page_query query)
 	return true;
 }
 
-static bool read_words(struct page_list *pages, int fd, vaddr start, vaddr end)
+/* Adds what the word of the page at `at` says; false when out of memory. */
+typedef bool word_fn(struct page_list *pages, vaddr at, uint64_t word);
+
+static bool each_word(struct page_list *pages, int fd, vaddr start, vaddr end, word_fn *fn)
 {
 	uint64_t words[WORDS];
 
-	if (end - start > MAPPING_LARGEST)
-		return true;
 	while (start < end) {
 		size_t count = MIN((end - start) / PAGE_BYTES, (uint64_t)WORDS);
 		ssize_t done = pread(fd, words, count * sizeof(words[0]),
 				     (off_t)(start / PAGE_BYTES * sizeof(words[0])));
 
-		if (done <= 0)
+		if (done <= 0) /* 0: the process has ended */
 			return !done;
 		count = (size_t)done / sizeof(words[0]);
 		for (size_t i = 0; i < count; i++) {
-			vaddr at = start + i * PAGE_BYTES;
-
-			if ((words[i] & (WORD_PRESENT | WORD_SWAPPED)) &&
-			    !add(pages, (struct pages){
-						.start = at,
-						.end = at + PAGE_BYTES,
-						.swapped = words[i] & WORD_SWAPPED,
-						.file = words[i] & WORD_FILE,
-					}))
+			if (!fn(pages, start + i * PAGE_BYTES, words[i])) {
+				errno = ENOMEM;
 				return false;
+			}
 		}
 		start += count * PAGE_BYTES;
+	}
+	return true;
+}
+
+static bool add_if_there(struct page_list *pages, vaddr at, uint64_t word)
+{
+	return !(word & (WORD_PRESENT | WORD_SWAPPED)) ||
+	       add(pages, (struct pages){
+				  .start = at,
+				  .end = at + PAGE_BYTES,
+				  .swapped = word & WORD_SWAPPED,
+				  .file = word & WORD_FILE,
+			  });
+}
+
+/* A page of zeros that was only read counts as common. */
+static bool add_if_common(struct page_list *pages, vaddr at, uint64_t word)
+{
+	return (word & (WORD_PRESENT | WORD_EXCLUSIVE)) != WORD_PRESENT ||
+	       add(pages, (struct pages){ .start = at, .end = at + PAGE_BYTES });
+}
+
+bool pages_find_common(struct page_list *common, pid_t pid, const struct page_list *pages)
+{
+	_cleanup_close_ int fd = open_pagemap(pid);
+
+	if (fd < 0)
+		return false;
+	common->list.count = 0;
+	for (size_t i = 0; i < pages->list.count; i++) {
+		const struct pages *run = &pages->list.items[i];
+		const struct pages whole = { .start = run->start, .end = run->end };
+
+		/* a file's pages are nobody's own; of those on disk it is not known */
+		if (!run->file &&
+		    !(run->swapped ? add(common, whole)
+				   : each_word(common, fd, run->start, run->end, add_if_common)))
+			return false;
 	}
 	return true;
 }
@@ -202,7 +236,8 @@ static void scan_slices(void *context, unsigned worker, size_t begin, size_t end
 		bool done = ask_regions(slice, fd, work->scan->query);
 
 		if (!done && errno == ENOTTY && work->scan->query == PAGES_PRESENT)
-			done = read_words(&slice->found, fd, slice->start, slice->end);
+			done = slice->end - slice->start > MAPPING_LARGEST ||
+			       each_word(&slice->found, fd, slice->start, slice->end, add_if_there);
 		slice->failure = done ? 0 : errno;
 	}
 }

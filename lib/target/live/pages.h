@@ -42,6 +42,16 @@ bool pages_scan(struct page_list *pages, const struct page_scan *scan);
 /* Whether the kernel can be asked for more than PAGES_PRESENT. */
 bool pages_can_protect(pid_t pid);
 
+/*
+ * Which of the pages of process `pid` others may have too: those that it was forked from, or that
+ * it forked, as workers of a server share what was there before. Since Linux 5.19,
+ * process_vm_readv(2) makes the process a copy of its own of each such page before it reads
+ * (mm/gup.c, gup_must_unshare()): it would take twice the memory afterwards, and might be killed
+ * for it. What is read from /proc/PID/mem stays as it is, and takes 1.6 times as long. False with
+ * errno. (smaps tells it of whole mappings, but the process waits meanwhile if it maps memory.)
+ */
+bool pages_find_common(struct page_list *common, pid_t pid, const struct page_list *pages);
+
 /* Puts what changed in place of what was there; only that counts as written. False when out of
  * memory. */
 bool pages_update(struct page_list *pages, const struct page_list *changed);

@@ -273,23 +273,14 @@ static struct memheap_error *copy_rest(struct live_attempt *attempt)
 /* Makes everything ready that needs no stop. */
 static struct memheap_error *prepare(const struct live_attempt *attempt, struct gadgets *gadgets)
 {
-	struct capture *capture = attempt->capture;
-	const char *refusal = inject_refusal(&attempt->live->status);
-	struct memheap_error *error;
+	struct memheap_error *error = live_find_gadgets(attempt, gadgets);
 
-	if (refusal)
-		return error_create(MEMHEAP_FAILED, "%s", refusal);
-	if (!pages_can_protect(capture->pid))
+	if (error)
+		return error;
+	if (!pages_can_protect(attempt->capture->pid))
 		return error_create(MEMHEAP_FAILED, "this kernel cannot tell which pages were "
 						    "written since (PAGEMAP_SCAN): Linux 6.7 can");
-	error = capture_prepare(capture);
-	if (!error)
-		error = inject_find(gadgets, capture->pid, &capture->mappings);
-	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
-		error = error_create_errno("cannot reserve address space");
-	if (!error)
-		error = capture_plan(capture, SCOPE_ALL);
-	return error ? error : capture_populate(capture);
+	return capture_prepare(attempt->capture);
 }
 
 struct memheap_error *live_precopy(struct live_attempt *attempt)

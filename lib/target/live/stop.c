@@ -2,18 +2,6 @@
 /* stop: all threads stand still while the memory is copied. */
 #include "live.h"
 
-/* Everything that the pause would have to wait for is done before. */
-static struct memheap_error *prepare(struct capture *capture)
-{
-	struct memheap_error *error = capture_prepare(capture);
-
-	if (!error && !mirror_reserve(&capture->mirror, &capture->mappings))
-		error = error_create_errno("cannot reserve address space");
-	if (!error)
-		error = capture_plan(capture, SCOPE_ALL);
-	return error ? error : capture_populate(capture);
-}
-
 /* Takes what the process is while it stands still. */
 static struct memheap_error *take_stopped(struct capture *capture)
 {
@@ -32,7 +20,7 @@ static struct memheap_error *take_stopped(struct capture *capture)
 struct memheap_error *live_stop(struct live_attempt *attempt)
 {
 	struct capture *capture = attempt->capture;
-	struct memheap_error *error = prepare(capture);
+	struct memheap_error *error = capture_prepare(capture);
 
 	if (error)
 		return error;
