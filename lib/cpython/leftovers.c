@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "../base/cleanup.h"
-#include "free_slots.h"
+#include "idle_words.h"
 
 #define PAGE_SHIFT  12
 #define FILTER_BITS (1U << 20)
@@ -36,7 +36,7 @@ struct search {
 	const struct image *image;
 	struct filter *filter;
 	struct finds *finds; /* by worker */
-	struct ranges slots; /* words of static data that hold nothing */
+	struct ranges idle;  /* words of static data that hold nothing */
 };
 
 static inline uint64_t filter_bit(vaddr at)
@@ -228,7 +228,7 @@ static void take_words(const struct search *search, struct worklist *list,
 		if (!find_open(search, word, &block) ||
 		    (block.allocator == ALLOCATOR_MALLOC && !chunks) ||
 		    search->map->tags[block.id] != BLOCK_USED ||
-		    ranges_hold(&search->slots, words->at + at))
+		    ranges_hold(&search->idle, words->at + at))
 			continue;
 		search->map->tags[block.id] = tag_make(BLOCK_BUFFER, kind, TYPE_NONE);
 		push(list, block.id);
@@ -307,7 +307,7 @@ bool leftovers_attribute(struct block_map *map, const struct heap_view *view,
 		.filter = filter,
 		.finds = finds,
 	};
-	bool done = filter && finds && free_slots_find(&search.slots, view);
+	bool done = filter && finds && idle_words_find(&search.idle, view);
 
 	if (done && any_unknown(&search, parallel)) {
 		blocks_each_run(map, parallel, "attributing unknown blocks", search_run, &search);
@@ -319,6 +319,6 @@ bool leftovers_attribute(struct block_map *map, const struct heap_view *view,
 		free(finds[i].extension.blocks.items);
 		free(finds[i].states.blocks.items);
 	}
-	ranges_deinit(&search.slots);
+	ranges_deinit(&search.idle);
 	return done;
 }

@@ -47,6 +47,7 @@ struct memheap_error *objects_build(struct objects *objects, struct block_map *m
 	    !types_find_members(&objects->types, &python->memory))
 		return &error_no_memory;
 	objects->str_type = type_find_static(&objects->types, "str");
+	objects->code_type = type_find_static(&objects->types, "code");
 	objects->by_type = calloc(objects->types.list.count, sizeof(*objects->by_type));
 	if (!objects->by_type || !statics_find(map, &judge, modules))
 		return &error_no_memory;

@@ -43,7 +43,7 @@ struct objects {
 	struct class_totals *classes;       /* by allocator state, then size class */
 	struct block_totals unknown_chunks; /* used, but neither object nor buffer */
 	struct block_totals interned;       /* interned str among the objects, by their blocks */
-	uint32_t str_type;                  /* index of the type str */
+	uint32_t str_type, code_type;       /* indices of the types str and code */
 	uint64_t count, tracked, untracked, frozen;
 	size_t names_recovered; /* of static types, whose own text is missing */
 	struct gaps gaps;

@@ -6,7 +6,7 @@
 
 #include "../base/bisect.h"
 #include "../base/cleanup.h"
-#include "../cpython/free_slots.h"
+#include "../cpython/idle_words.h"
 #include "../cpython/values.h"
 
 #define GRAIN       4096
@@ -24,7 +24,7 @@ struct search {
 	struct id_map pages;              /* numbers of those that blocks lie on */
 	vaddr lowest, highest;            /* of the blocks */
 	VECTOR(struct word_place) pieces; /* of places */
-	struct ranges slots;              /* words that hold nothing */
+	struct ranges idle;               /* words that hold nothing */
 	uint32_t int_type;                /* index of the type int, or TYPE_NONE */
 };
 
@@ -63,8 +63,7 @@ static void point(const struct search *search, vaddr at, vaddr to)
 	uint32_t found = find_block(search, to);
 	struct native_block *block;
 
-	/* the slots of free lists keep the addresses of blocks that were taken from there */
-	if (found == ID_NONE || (at && ranges_hold(&search->slots, at)))
+	if (found == ID_NONE || (at && ranges_hold(&search->idle, at)))
 		return;
 	block = &search->leaks->blocks.items[found];
 	if (is_link_of_malloc(search, block, to))
@@ -112,7 +111,7 @@ static void search_run(void *context, unsigned worker, const struct block_run *r
 
 		if (is_holder(view, tag))
 			search_words(search, run->start + i * run->step, bytes + i * run->step,
-				     run->step);
+				     idle_words_before(view, tag, run->step));
 		if (tag_state(tag) == BLOCK_OBJECT && tag_type(tag) == search->int_type)
 			search_int(search, run_block(run, i, true).start + tag_preheader(tag));
 	}
@@ -126,17 +125,18 @@ static void search_chunks(void *context, unsigned worker, size_t begin, size_t e
 	(void)worker;
 	for (size_t i = begin; i < end; i++) {
 		block_id id = view->map->first_chunk + (block_id)i;
+		block_tag tag = view->map->tags[id];
 		struct block block;
 		const uint8_t *bytes;
 
-		if (id >= view->map->first_static || !is_holder(view, view->map->tags[id]))
+		if (id >= view->map->first_static || !is_holder(view, tag))
 			continue;
 		block = block_get(view->map, id);
-		if (tag_state(view->map->tags[id]) == BLOCK_OBJECT &&
-		    tag_type(view->map->tags[id]) == search->int_type)
-			search_int(search, block.start + tag_preheader(view->map->tags[id]));
+		if (tag_state(tag) == BLOCK_OBJECT && tag_type(tag) == search->int_type)
+			search_int(search, block.start + tag_preheader(tag));
 		bytes = image_at(view->python->memory.image, block.start, block.size);
-		search_words(search, block.start, bytes, bytes ? block.size : 0);
+		search_words(search, block.start, bytes,
+			     bytes ? idle_words_before(view, tag, block.size) : 0);
 	}
 }
 
@@ -407,21 +407,18 @@ struct memheap_error *leaks_find(struct leaks *ret, const struct graph *graph,
 				 const struct roots *roots, const struct root_sources *sources,
 				 const struct parallel *parallel)
 {
-	const struct type_table *types = &sources->view->objects->types;
 	struct search search = {
-		.leaks = ret, .graph = graph, .sources = sources, .int_type = TYPE_NONE
+		.leaks = ret,
+		.graph = graph,
+		.sources = sources,
+		.int_type = type_find_static(&sources->view->objects->types, "int"),
 	};
 	bool found;
 
-	for (uint32_t i = 0; i < types->list.count; i++) {
-		if (!types->list.items[i].heap && !strcmp(types->list.items[i].name, "int"))
-			search.int_type = i;
-	}
-
 	*ret = (struct leaks){ 0 };
-	found = free_slots_find(&search.slots, sources->view) &&
+	found = idle_words_find(&search.idle, sources->view) &&
 		find_blocks(&search, &roots->frames, parallel) && find_objects(&search, roots);
-	ranges_deinit(&search.slots);
+	ranges_deinit(&search.idle);
 	id_map_deinit(&search.pages);
 	free(search.pieces.items);
 	return found ? NULL : &error_no_memory;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "../base/bisect.h"
-#include "../cpython/free_slots.h"
+#include "../cpython/idle_words.h"
 #include "names.h"
 
 #define GRAIN 4096
@@ -18,7 +18,7 @@ struct search {
 	struct roots *roots;
 	const struct graph *graph;
 	const struct root_sources *sources;
-	struct ranges slots; /* words that hold nothing */
+	struct ranges idle;  /* words that hold nothing */
 	struct finds *finds; /* by worker */
 	bool failed;         /* out of memory */
 };
@@ -49,7 +49,7 @@ static void add_words(struct search *search, enum root_kind kind, vaddr at, uint
 	for (uint64_t i = 0; bytes && i + sizeof(vaddr) <= MIN(size, room); i += sizeof(vaddr)) {
 		vaddr to = load_u64(bytes + i);
 
-		if (to && to % sizeof(vaddr) == 0 && !ranges_hold(&search->slots, at + i))
+		if (to && to % sizeof(vaddr) == 0 && !ranges_hold(&search->idle, at + i))
 			add_root(search, kind, at + i, to, NULL);
 	}
 }
@@ -297,7 +297,7 @@ struct memheap_error *roots_find(struct roots *roots, const struct graph *graph,
 	struct search search = { .roots = roots, .graph = graph, .sources = sources };
 
 	bool found = frame_list_find(&roots->frames, sources->view->python) &&
-		     free_slots_find(&search.slots, sources->view);
+		     idle_words_find(&search.idle, sources->view);
 
 	if (found) {
 		add_modules(&search);
@@ -311,7 +311,7 @@ struct memheap_error *roots_find(struct roots *roots, const struct graph *graph,
 		found = add_places(&search) && add_c_memory(&search, parallel) && !search.failed &&
 			sort_by_kind(roots);
 	}
-	ranges_deinit(&search.slots);
+	ranges_deinit(&search.idle);
 	return found ? NULL : &error_no_memory;
 }
 

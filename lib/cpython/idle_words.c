@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "free_slots.h"
+#include "idle_words.h"
 
 /* 3.9 Objects/listobject.c, PyList_MAXFREELIST; Objects/dictobject.c, PyDict_MAXFREELIST */
 #define STATIC_SLOTS 80
@@ -119,7 +119,7 @@ static bool search_data(struct ranges *slots, const struct heap_view *view,
 	return true;
 }
 
-static bool add_statics(struct ranges *slots, const struct heap_view *view)
+static bool add_variables(struct ranges *slots, const struct heap_view *view)
 {
 	const struct python *python = view->python;
 	const struct image *image = python->memory.image;
@@ -137,10 +137,37 @@ static bool add_statics(struct ranges *slots, const struct heap_view *view)
 	return true;
 }
 
-bool free_slots_find(struct ranges *slots, const struct heap_view *view)
+uint64_t idle_words_before(const struct heap_view *view, block_tag tag, uint64_t size)
 {
-	bool found = add_states(slots, view->python) && add_statics(slots, view);
+	const struct layout *layout = &view->python->layout;
 
-	ranges_join(slots);
+	if (tag_state(tag) != BLOCK_OBJECT || tag_type(tag) != view->objects->code_type ||
+	    !layout_has(layout, FIELD_CODE_INSTRUCTIONS))
+		return size;
+	return MIN(size, tag_preheader(tag) + layout_offset(layout, FIELD_CODE_INSTRUCTIONS));
+}
+
+static bool add_static_code(struct ranges *idle, const struct heap_view *view)
+{
+	const struct block_map *map = view->map;
+
+	for (size_t i = 0; i < map->statics.count; i++) {
+		const struct static_object *object = &map->statics.items[i];
+		uint64_t before =
+			idle_words_before(view, map->tags[map->first_static + i], object->size);
+
+		if (before < object->size &&
+		    !ranges_add(idle, object->at + before, object->at + object->size))
+			return false;
+	}
+	return true;
+}
+
+bool idle_words_find(struct ranges *idle, const struct heap_view *view)
+{
+	bool found = add_states(idle, view->python) && add_variables(idle, view) &&
+		     add_static_code(idle, view);
+
+	ranges_join(idle);
 	return found;
 }
