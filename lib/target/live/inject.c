@@ -92,6 +92,21 @@ static void search(struct gadgets *gadgets, const uint8_t *bytes, size_t size, v
 		gadgets->back = at + (vaddr)(back - bytes);
 }
 
+/* Intel's manual, volume 1, 13.2: which parts there are, and where those behind the first two lie
+ */
+static void ask_processor(uint32_t ends[XSAVE_COMPONENTS])
+{
+	unsigned bytes, offset, low, high, rest;
+
+	if (!__get_cpuid_count(0xd, 0, &low, &rest, &rest, &high))
+		return;
+	for (unsigned i = 2; i < XSAVE_COMPONENTS; i++) {
+		if (((uint64_t)high << 32 | low) >> i & 1 &&
+		    __get_cpuid_count(0xd, i, &bytes, &offset, &rest, &rest))
+			ends[i] = offset + bytes;
+	}
+}
+
 struct memheap_error *inject_find(struct gadgets *gadgets, pid_t pid,
 				  const struct mappings *mappings)
 {
@@ -99,6 +114,7 @@ struct memheap_error *inject_find(struct gadgets *gadgets, pid_t pid,
 	int failure = 0;
 
 	*gadgets = (struct gadgets){ 0 };
+	ask_processor(gadgets->ends);
 	for (size_t i = 0; bytes && i < mappings->list.count; i++) {
 		const struct mapping *mapping = &mappings->list.items[i];
 
@@ -172,8 +188,9 @@ static bool has_room(const struct live_thread *thread, const struct mappings *ma
 }
 
 /* Bytes of the FPU's state that a frame has, its tiles left out; 0: it can't be told. */
-static size_t extended_bytes(const struct live_thread *thread, uint64_t *features)
+static size_t extended_bytes(const struct injection *injection, uint64_t *features)
 {
+	const struct live_thread *thread = injection->thread;
 	size_t size = XSAVE_HEADER_END;
 	uint64_t used;
 
@@ -183,14 +200,12 @@ static size_t extended_bytes(const struct live_thread *thread, uint64_t *feature
 	used = load_u64(thread->extended + 512);
 	if (used & ~*features)
 		return 0;
-	for (unsigned i = 2; i < 63; i++) {
-		unsigned bytes, offset, flags, rest;
-
+	for (unsigned i = 2; i < XSAVE_COMPONENTS; i++) {
 		if (!(*features & 1ULL << i))
 			continue;
-		if (!__get_cpuid_count(0xd, i, &bytes, &offset, &flags, &rest))
+		if (!injection->gadgets.ends[i])
 			return 0;
-		size = MAX(size, (size_t)offset + bytes);
+		size = MAX(size, (size_t)injection->gadgets.ends[i]);
 	}
 	return size <= thread->extended_size ? size : 0;
 }
@@ -314,7 +329,7 @@ bool inject_begin(struct injection *injection, const struct mappings *mappings)
 {
 	const struct live_thread *thread = injection->thread;
 	uint64_t features = 0;
-	size_t extended = extended_bytes(thread, &features);
+	size_t extended = extended_bytes(injection, &features);
 	vaddr top = thread->registers.rsp - RED_ZONE, floats;
 
 	if (!extended || thread->registers.cs != 0x33 || !has_room(thread, mappings) ||

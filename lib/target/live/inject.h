@@ -10,10 +10,15 @@
 
 #define INJECT_STATUS 109 /* of a child that ended itself, because nobody held it */
 
-/* Instructions that the process has anyway. */
+#define XSAVE_COMPONENTS 63
+
+/* What an injection takes, found before any thread stops. */
 struct gadgets {
-	vaddr call; /* syscall; ret */
+	vaddr call; /* instructions that the process has anyway: syscall; ret */
 	vaddr back; /* mov $15,%rax; syscall: rt_sigreturn */
+	/* where each part of the FPU's state ends; 0: not known. In a virtual machine it takes the
+	 * processor long to tell. */
+	uint32_t ends[XSAVE_COMPONENTS];
 };
 
 struct injection {
@@ -29,7 +34,7 @@ struct injection {
 	pid_t born; /* the process that the last call made, as we see it; 0: none */
 };
 
-/* Looks for the instructions. */
+/* Looks for the instructions, and asks the processor. */
 struct memheap_error *inject_find(struct gadgets *gadgets, pid_t pid,
 				  const struct mappings *mappings);
 
