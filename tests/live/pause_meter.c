@@ -36,7 +36,7 @@
 #define ROOM         (512UL << 20) /* more than any cache has */
 #define LONG_US      1000UL
 #define WAIT_US      10000UL /* for bystanders to wake up */
-#define BYSTANDER_US 500UL   /* between looks: to look more often costs what is measured */
+#define BYSTANDER_US 1000UL  /* between looks: to look more often costs what is measured */
 #define STALLS       1024
 
 /* What a bystander has seen. */

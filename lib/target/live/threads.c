@@ -30,20 +30,26 @@ uint64_t live_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+static bool is_real_time(const struct live_priority *priority)
+{
+	return priority->policy == SCHED_FIFO || priority->policy == SCHED_RR;
+}
+
 struct live_priority live_hurry(void)
 {
 	const struct sched_param first = { .sched_priority = 1 };
 	struct live_priority before = { .policy = SCHED_OTHER };
 
 	pthread_getschedparam(pthread_self(), &before.policy, &before.parameter);
-	if (before.policy != SCHED_FIFO && before.policy != SCHED_RR)
+	if (!is_real_time(&before))
 		pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
 	return before;
 }
 
 void live_relax(const struct live_priority *before)
 {
-	pthread_setschedparam(pthread_self(), before->policy, &before->parameter);
+	if (!is_real_time(before))
+		pthread_setschedparam(pthread_self(), before->policy, &before->parameter);
 }
 
 static bool is_known(const struct live_threads *threads, pid_t tid)
