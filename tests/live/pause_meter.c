@@ -92,10 +92,10 @@ static void stand_by(struct bystander *self, long processor)
 
 		sleep_us(BYSTANDER_US);
 		now = now_us();
-		if (now - self->last > LONG_US) {
+		if (now - self->last > BYSTANDER_US + LONG_US) {
 			struct stall *stall = &self->stalls[self->count % STALLS];
 
-			stall->start = self->last;
+			stall->start = self->last + BYSTANDER_US;
 			stall->end = now;
 			self->count++;
 		}
