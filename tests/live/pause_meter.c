@@ -192,7 +192,10 @@ static void *watch(void *closure)
 		munmap(page, PAGE);
 		now = now_us();
 		note(last, now);
-		last = now - last > LONG_US ? now_us() : now;
+		last = now_us();
+		/* a stop may come while it waits for bystanders */
+		if (last - now > WAIT_US + LONG_US)
+			note(now + WAIT_US, last);
 	}
 	return NULL;
 }
